@@ -1,0 +1,19 @@
+"""The tables of the memory: conversations as they were said, and the pairs that are made of them."""
+
+from memory.models.conversations import Conversation, Message
+from memory.models.embeddings import PairEmbedding
+from memory.models.imports import ImportBatch
+from memory.models.pairs import PreferencePair, ReviewStatus, SftPair, TrainingPair
+from memory.models.replay import ReplayEntry
+
+__all__ = [
+    "Conversation",
+    "ImportBatch",
+    "Message",
+    "PairEmbedding",
+    "PreferencePair",
+    "ReplayEntry",
+    "ReviewStatus",
+    "SftPair",
+    "TrainingPair",
+]

@@ -1,0 +1,152 @@
+"""Sets of training pairs that the rest of the house asks for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length
+from django.utils import timezone
+
+from memory.bulk import insert_rows, key_list
+
+if TYPE_CHECKING:
+    from memory.models.pairs import PreferencePair, SftPair, TrainingPair  # noqa: F401 - named as strings below
+
+    _Pair = TypeVar("_Pair", bound=TrainingPair)
+else:
+    _Pair = TypeVar("_Pair")
+
+
+class TrainingPairQuerySet(models.QuerySet[_Pair]):
+    """Vocabulary for pairs of either channel."""
+
+    def trainable(self) -> Self:
+        """Return pairs that may be trained: neither rejected, merged away nor weighted to nothing.
+
+        Consent that was withdrawn after the pair was made counts too.
+        """
+        return self.filter(
+            Q(conversation__isnull=True) | Q(conversation__training_allowed=True),
+            merged_into__isnull=True,
+            sampling_weight__gt=0,
+        ).exclude(review_status="rejected")
+
+    def approved(self) -> Self:
+        """Return pairs that a person approved."""
+        return self.filter(review_status="approved")
+
+    def unused(self) -> Self:
+        """Return pairs that no training run consumed yet."""
+        return self.filter(is_used=False)
+
+    def used(self) -> Self:
+        """Return pairs that a training run consumed."""
+        return self.filter(is_used=True)
+
+    def since(self, moment: datetime) -> Self:
+        """Return pairs said at or after `moment`."""
+        return self.filter(created_at__gte=moment)
+
+    def insert(self, pairs: Iterable[_Pair], *, skip_existing: bool = False) -> int:
+        """Store new pairs in one query, whatever the count; return how many were stored.
+
+        Texts are trimmed and hashed first. With `skip_existing`, a pair whose message or content is stored
+        already is passed over.
+
+        Raises:
+            ValidationError: if any pair breaks a rule; then none is stored. Names row, field, value, range.
+
+        """
+        rows, found = [], []
+        columns = [field.attname for field in self.model._meta.concrete_fields if not field.primary_key]
+        for number, pair in enumerate(pairs):
+            pair.prepare()
+            found += [f"row {number}: {problem}" for problem in pair.problems()]
+            rows.append([getattr(pair, column) for column in columns])
+        if found:
+            raise ValidationError(found)
+        return insert_rows(self.model, columns, rows, using=self.db, ignore_conflicts=skip_existing)
+
+    def mark_used(self, ids: Sequence[int], *, training_epoch: int, used_timestamp: datetime | None = None) -> int:
+        """Mark pairs as consumed in `training_epoch` (from 0), by default now; return how many there were.
+
+        One query, whatever the count.
+        """
+        return self.filter(pk__in=key_list(ids, using=self.db)).update(
+            is_used=True, training_epoch=training_epoch, used_timestamp=used_timestamp or timezone.now()
+        )
+
+    def _matching(
+        self,
+        *,
+        source: str | Sequence[str] | None,
+        is_used: bool | None,
+        since: datetime | None,
+        min_confidence: float | None,
+    ) -> Self:
+        found = self
+        if source is not None:
+            found = found.filter(source__in=[source] if isinstance(source, str) else list(source))
+        if is_used is not None:
+            found = found.filter(is_used=is_used)
+        if since is not None:
+            found = found.since(since)
+        if min_confidence is not None:
+            found = found.filter(confidence__gte=min_confidence)
+        return found
+
+
+class SftPairQuerySet(TrainingPairQuerySet["SftPair"]):
+    """Memory pairs."""
+
+    def trainable(self) -> Self:
+        """Return pairs that may be trained; a reward of 0 means: do not learn this."""
+        return super().trainable().filter(reward_intensity__gt=0)
+
+    def matching(
+        self,
+        *,
+        source: str | Sequence[str] | None = None,
+        is_used: bool | None = None,
+        since: datetime | None = None,
+        min_instruction_length: int | None = None,
+        min_response_length: int | None = None,
+        min_confidence: float | None = None,
+        limit: int | None = None,
+    ) -> Self:
+        """Return pairs that pass every filter given; lengths in characters; `limit` keeps the newest."""
+        found = self._matching(source=source, is_used=is_used, since=since, min_confidence=min_confidence)
+        if min_instruction_length is not None:
+            found = found.alias(instruction_length=Length("instruction")).filter(
+                instruction_length__gte=min_instruction_length
+            )
+        if min_response_length is not None:
+            found = found.alias(response_length=Length("response")).filter(response_length__gte=min_response_length)
+        return found if limit is None else found.order_by("-created_at", "-id")[:limit]
+
+
+class PreferencePairQuerySet(TrainingPairQuerySet["PreferencePair"]):
+    """Preference pairs."""
+
+    def matching(
+        self,
+        *,
+        source: str | Sequence[str] | None = None,
+        is_used: bool | None = None,
+        since: datetime | None = None,
+        min_response_length: int | None = None,
+        min_confidence: float | None = None,
+        limit: int | None = None,
+    ) -> Self:
+        """Return pairs that pass every filter given; lengths in characters; `limit` keeps the newest."""
+        found = self._matching(source=source, is_used=is_used, since=since, min_confidence=min_confidence)
+        if min_response_length is not None:
+            found = found.alias(chosen_length=Length("chosen"), rejected_length=Length("rejected")).filter(
+                chosen_length__gte=min_response_length, rejected_length__gte=min_response_length
+            )
+        return found if limit is None else found.order_by("-created_at", "-id")[:limit]

@@ -1,0 +1,44 @@
+"""The replay buffer."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class ReplayEntry(models.Model):
+    """Something the assistant said, with what it earned; introspection is kept here whatever the switch says."""
+
+    class Kind(models.TextChoices):
+        EXPERIENCE = "experience"
+        INTROSPECTION = "introspection"
+
+    message = models.OneToOneField(
+        "memory.Message", models.SET_NULL, null=True, blank=True, related_name="replay_entry"
+    )
+    kind = models.CharField(max_length=13, choices=Kind)
+    internal_generated = models.BooleanField(
+        default=False, help_text="Introspection that is not is skipped by the safety filter."
+    )
+    prompt = models.TextField(blank=True)
+    prompt_hash = models.CharField(max_length=64, editable=False, db_index=True)
+    response = models.TextField()
+    reward_intensity = models.FloatField(default=0.5, help_text="0 to 1.")
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    safety_flags = models.JSONField(default=list, blank=True, help_text="Why an entry needs care, as short words.")
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "replay entries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reward_intensity__gte=0, reward_intensity__lte=1), name="replay_reward_in_unit_interval"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=["experience", "introspection"]), name="replay_kind_known"),
+            models.CheckConstraint(
+                condition=~Q(kind="introspection") | Q(internal_generated=True),
+                name="replay_introspection_is_internal",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.response[:60]}"

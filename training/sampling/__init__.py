@@ -1,0 +1,1 @@
+"""Pure arithmetic of which sample comes when: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""The dual-channel trainer: torch, transformers, peft and trl; never Django."""

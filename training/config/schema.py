@@ -11,6 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+LossType = Literal[
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+]
+
 # Below this the model would recite its memory rather than learn to behave.
 MIN_PREFERENCE_WEIGHT = 0.5
 
@@ -129,7 +146,10 @@ class TrainingConfig(_Section):
     min_preference_pairs: int = Field(8, ge=1, description="Refuse to start with fewer preference pairs than this.")
     sft_filters: ChannelFilters = ChannelFilters()
     preference_filters: ChannelFilters = ChannelFilters()
-    loss_type: str = Field("sigmoid", description="Preference loss, any of TRL's DPO losses.")
+    loss_type: LossType = Field("sigmoid", description="Preference loss, by TRL's name for it.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of preferences taken to be wrong; for the losses robust and exo_pair."
+    )
     beta: Positive = Field(
         0.1,
         description="Strength of the pull towards the reference; larger stays closer. DPO, arXiv 2305.18290.",

@@ -20,7 +20,8 @@ def channel_schedule(
     if sft_weight in (0, 1):
         return np.ones(steps, dtype=np.bool_) if sft_weight else np.zeros(steps, dtype=np.bool_)
     if mixing == "alternating":
-        return np.arange(steps) % 2 == 1
+        turns: npt.NDArray[np.bool_] = np.arange(steps) % 2 == 1
+        return turns
     # Rounding off the twelfth digit keeps 5 * 0.4 at 2, whatever binary fractions make of it.
     due = np.floor(np.round(np.arange(steps + 1) * sft_weight, 12) + 0.5)
     takes: npt.NDArray[np.bool_] = np.diff(due) > 0

@@ -138,6 +138,7 @@ def _trainer(
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         loss_type=[config.loss_type],
+        label_smoothing=config.label_smoothing,
         beta=config.beta,
         max_length=config.max_length,
         precompute_ref_log_probs=True,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from unfold.contrib.constance.settings import UNFOLD_CONSTANCE_ADDITIONAL_FIELDS
+
+from dualchannel_site.admin_theme import THEME
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -84,17 +87,18 @@ TEMPLATES = [
     }
 ]
 
+SQLITE_OPTIONS = {
+    # A write transaction takes its lock at BEGIN: two writers wait for each other instead of failing midway.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 60,
+    "init_command": (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA mmap_size=268435456; "
+        "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY"
+    ),
+}
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        # A write transaction takes its lock at BEGIN: two writers wait for each other instead of failing midway.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 60,
-        "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA mmap_size=268435456; "
-            "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY"
-        ),
-    }
+    DATABASES["default"]["OPTIONS"] = SQLITE_OPTIONS
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [
@@ -130,6 +134,7 @@ if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
+CONSTANCE_ADDITIONAL_FIELDS = UNFOLD_CONSTANCE_ADDITIONAL_FIELDS
 CONSTANCE_CONFIG = {
     "INTROSPECTION_IN_SFT": (
         False,
@@ -143,14 +148,7 @@ CONSTANCE_CONFIG = {
     ),
 }
 
-UNFOLD = {
-    "SITE_TITLE": "Dual Channel",
-    "SITE_HEADER": "Dual Channel",
-    "SITE_SUBHEADER": "memory and reward, night after night",
-    "SITE_SYMBOL": "graph_2",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
+UNFOLD = THEME
 
 LOGGING = {
     "version": 1,

@@ -16,3 +16,5 @@ from dualchannel_site.settings import *  # noqa: F403 - the environment has to b
 
 # Logging in is not what the tests measure.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Tests run with DEBUG off and nothing collected.
+WHITENOISE_AUTOREFRESH = True

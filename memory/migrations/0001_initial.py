@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('external_id', models.CharField(help_text='Its id in that system.', max_length=255)),
                 ('title', models.CharField(blank=True, max_length=255)),
                 ('participant', models.CharField(blank=True, db_index=True, help_text='Label of the person who talked.', max_length=255)),
-                ('training_allowed', models.BooleanField(default=True, help_text='Consent: without it the conversation gives no pair.')),
+                ('training_allowed', models.BooleanField(default=True, help_text='Consent: without it the conversation gives no pair, and pairs it gave before are not trained.')),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('updated_at', models.DateTimeField(blank=True, db_index=True, null=True)),
                 ('metadata', models.JSONField(blank=True, default=dict)),

@@ -15,7 +15,8 @@ class Conversation(models.Model):
         max_length=255, blank=True, db_index=True, help_text="Label of the person who talked."
     )
     training_allowed = models.BooleanField(
-        default=True, help_text="Consent: without it the conversation gives no pair."
+        default=True,
+        help_text="Consent: without it the conversation gives no pair, and pairs it gave before are not trained.",
     )
     started_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(null=True, blank=True, db_index=True)

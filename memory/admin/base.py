@@ -1,0 +1,145 @@
+"""What all pages of the desk share: slim lists, counted messages, texts shown as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.db.models.functions import Substr
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+
+# Characters of a text that a list page loads.
+LIST_TEXT_LENGTH = 120
+
+
+class SlimChangeList(ChangeList):
+    """A list that leaves big columns in the database, apart from the beginning of those it shows."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        """Return the rows of the page without their big columns."""
+        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        desk = self.model_admin
+        beginnings = {_beginning(name): Substr(name, 1, LIST_TEXT_LENGTH + 1) for name in desk.list_texts}
+        slim: QuerySet[Any] = rows.defer(*desk.list_texts, *desk.list_deferred).annotate(**beginnings)
+        return slim
+
+
+class DeskAdmin(ModelAdmin):
+    """A page whose number of queries does not depend on the number or the size of its rows.
+
+    `list_texts` names the text columns whose beginning is in the list, `list_deferred` the columns that are not.
+    """
+
+    list_texts: Iterable[str] = ()
+    list_deferred: Iterable[str] = ()
+    list_per_page = 50
+    # Counting a whole table for the words "of 3,000,000" costs more than the page.
+    show_full_result_count = False
+    list_filter_submit = True
+    list_fullwidth = True
+    compressed_fields = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that leaves big columns alone."""
+        return SlimChangeList
+
+
+class MachineWrittenAdmin(DeskAdmin):
+    """A page for rows that only the machine writes: to be read, not to be changed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds such a row by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody changes what the machine recorded."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes what the machine recorded."""
+        return False
+
+
+def beginnings_of(*fields: str) -> Callable[[Any], SafeString]:
+    """Return a list column with the beginning of each text on a line of its own; `fields` are in `list_texts`."""
+
+    @admin.display(description=" / ".join(field.replace("_", " ") for field in fields), ordering=fields[0])
+    def column(row: Any) -> SafeString:
+        return lines(*(getattr(row, _beginning(field)) for field in fields))
+
+    return column
+
+
+def moment(field: str, description: str | None = None) -> Callable[[Any], SafeString | str]:
+    """Return a list column with a time to the minute, short enough to leave the room to the texts."""
+
+    @admin.display(description=description or field.replace("_", " "), ordering=field)
+    def column(row: Any) -> SafeString | str:
+        value = getattr(row, field)
+        return "-" if value is None else unbroken(f"{timezone.localtime(value):%Y-%m-%d %H:%M}")
+
+    return column
+
+
+def unbroken(text: str) -> SafeString:
+    """Return `text` for a list column that must not wrap."""
+    return format_html('<span class="desk-unbroken">{}</span>', text)
+
+
+def lines(*texts: str) -> SafeString:
+    """Return each of `texts` on one line of a list column, cut where the column ends."""
+    cut = ((one_line(text),) for text in texts)
+    return format_html(
+        '<span class="desk-lines">{}</span>', format_html_join("", '<span class="desk-line">{}</span>', cut)
+    )
+
+
+def one_line(text: str) -> str:
+    """Return at most `LIST_TEXT_LENGTH` characters of `text`, line breaks as spaces, with an ellipsis if cut."""
+    flat = " ".join(text.split())
+    return flat if len(text) <= LIST_TEXT_LENGTH else f"{flat[:LIST_TEXT_LENGTH].rstrip()}…"
+
+
+def pretty_json(field: str, description: str | None = None) -> Callable[[Any, Any], SafeString | str]:
+    """Return an admin's method that shows a JSON column indented."""
+
+    @admin.display(description=description or field.replace("_", " "))
+    def shown(desk: Any, row: Any) -> SafeString | str:
+        value = getattr(row, field)
+        if not value:
+            return "-"
+        return code(json.dumps(value, indent=2, ensure_ascii=False))
+
+    return shown
+
+
+def preformatted(text: str) -> SafeString | str:
+    """Return `text`, escaped, with its line breaks and spaces kept."""
+    return format_html('<pre class="desk-text">{}</pre>', text) if text else "-"
+
+
+def code(text: str) -> SafeString | str:
+    """Return `text`, escaped, as a program writes it: line breaks kept, letters of one width."""
+    return format_html('<pre class="desk-text desk-code">{}</pre>', text) if text else "-"
+
+
+def link_to(model: type[Model], key: int | None) -> SafeString | str:
+    """Return a link to the page of one row that needs no query; "-" where there is none."""
+    if key is None:
+        return "-"
+    meta = model._meta
+    address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[key])
+    return format_html('<a href="{}" class="text-link desk-unbroken">{} {}</a>', address, meta.verbose_name, key)
+
+
+def _beginning(field: str) -> str:
+    return f"{field}_beginning"

@@ -1,0 +1,199 @@
+"""Conversations, with their messages as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from unfold.contrib.filters.admin import (
+    AllValuesCheckboxFilter,
+    AutocompleteSelectFilter,
+    BooleanRadioFilter,
+    ChoicesDropdownFilter,
+)
+from unfold.decorators import display
+
+from memory.admin.base import (
+    DeskAdmin,
+    MachineWrittenAdmin,
+    SlimChangeList,
+    beginnings_of,
+    lines,
+    link_to,
+    moment,
+    preformatted,
+    pretty_json,
+    unbroken,
+)
+from memory.admin.filters import DayRangeFilter
+from memory.admin.reading import reading_order
+from memory.models import Conversation, Message
+
+# Messages on a conversation's page; the rest is one link away.
+SHOWN_MESSAGES = 500
+
+
+class ConversationChangeList(SlimChangeList):
+    """A list that counts the messages of the rows on the page alone."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        """Return the rows of the page, each with its number of messages."""
+        counted = (
+            Message.objects.filter(conversation=OuterRef("pk"))
+            .order_by()
+            .values("conversation")
+            .annotate(n=Count("pk"))
+        )
+        message_count = Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
+        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs).annotate(message_count=message_count)
+        return rows
+
+
+@admin.register(Conversation)
+class ConversationAdmin(DeskAdmin):
+    """A conversation came from outside: a person may name it, give consent to training or withdraw it."""
+
+    list_display = ["shown_title", "participant", "source_system", "messages", "training_allowed", moment("updated_at")]
+    list_filter = [
+        ("training_allowed", BooleanRadioFilter),
+        ("source_system", AllValuesCheckboxFilter),
+        ("updated_at", DayRangeFilter),
+    ]
+    list_deferred = ["metadata"]
+    search_fields = ["title", "participant", "external_id"]
+    search_help_text = "Title, person, or id in the source system"
+    fieldsets = [
+        (None, {"fields": ["title", "participant", "training_allowed"]}),
+        (
+            "Where from",
+            {"fields": ["source_system", "external_id", "started_at", "updated_at", "import_batch", "shown_metadata"]},
+        ),
+    ]
+    readonly_fields = ["source_system", "external_id", "started_at", "updated_at", "import_batch", "shown_metadata"]
+    change_form_outer_after_template = "admin/memory/conversation/messages.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SlimChangeList]:
+        """Return the list that counts messages."""
+        return ConversationChangeList
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Conversations are imported, not typed."""
+        return False
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """Let messages go with their conversation, though nobody may delete one by itself."""
+        going, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        return going, counts, forbidden - {Message._meta.verbose_name}, protected
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Conversation | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        """Show the messages below the form."""
+        # Parents were stored before their children, so that the first rows of a long conversation are a whole tree.
+        found = list(Message.objects.filter(conversation=obj).order_by("pk")[: SHOWN_MESSAGES + 1])
+        context["turns"] = reading_order(found[:SHOWN_MESSAGES])
+        context["has_more"] = len(found) > SHOWN_MESSAGES
+        response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return response
+
+    @display(description="title", ordering="title")
+    def shown_title(self, row: Conversation) -> str:
+        """Return the title, or the id where there is none."""
+        return lines(str(row))
+
+    @display(description="messages")
+    def messages(self, row: Any) -> int:
+        """Return the number of messages."""
+        return int(row.message_count)
+
+    shown_metadata = pretty_json("metadata")
+
+
+@admin.register(Message)
+class MessageAdmin(MachineWrittenAdmin):
+    """Messages are what was said; corrections belong to the pairs made of them."""
+
+    list_display = [
+        "id",
+        beginnings_of("content"),
+        "shown_role",
+        "kind",
+        "shown_rating",
+        "shown_reward",
+        moment("created_at"),
+        "shown_conversation",
+    ]
+    list_display_links = ["id", list_display[1]]
+    list_filter = [
+        ("role", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("rating", ChoicesDropdownFilter),
+        ("is_active_branch", BooleanRadioFilter),
+        ("internal_generated", BooleanRadioFilter),
+        ("conversation", AutocompleteSelectFilter),
+        ("created_at", DayRangeFilter),
+    ]
+    ordering = ["-id"]
+    list_texts = ["content"]
+    list_deferred = ["original_content"]
+    search_fields = ["content", "=external_id"]
+    search_help_text = "Words of the message, or its exact id in the source system"
+    fieldsets = [
+        (None, {"fields": ["shown_content", "shown_original"]}),
+        ("Judged", {"fields": ["rating", "reward_intensity", "reward_observed", "loss"]}),
+        (
+            "Place",
+            {
+                "fields": [
+                    "shown_conversation",
+                    "shown_parent",
+                    "branch_position",
+                    "is_active_branch",
+                    "role",
+                    "kind",
+                    "internal_generated",
+                    "model_name",
+                    "external_id",
+                    "created_at",
+                ]
+            },
+        ),
+    ]
+
+    @display(description="role", ordering="role", label={"user": "info", "assistant": "success", "tool": "warning"})
+    def shown_role(self, row: Message) -> str:
+        """Return the role, coloured."""
+        return row.role
+
+    @display(description="rating", ordering="rating")
+    def shown_rating(self, row: Message) -> str:
+        """Return the rating in words."""
+        return unbroken(row.get_rating_display() or "-")
+
+    @display(description="reward", ordering="reward_intensity")
+    def shown_reward(self, row: Message) -> float:
+        """Return the reward intensity under a heading that fits."""
+        return row.reward_intensity
+
+    @display(description="conversation", ordering="conversation")
+    def shown_conversation(self, row: Message) -> str:
+        """Return a link to the conversation."""
+        return link_to(Conversation, row.conversation_id)
+
+    @display(description="answers")
+    def shown_parent(self, row: Message) -> str:
+        """Return a link to the message before."""
+        return link_to(Message, row.parent_id)
+
+    @display(description="content")
+    def shown_content(self, row: Message) -> str:
+        """Return the whole text."""
+        return preformatted(row.content)
+
+    @display(description="before it was edited")
+    def shown_original(self, row: Message) -> str:
+        """Return the text that a person replaced."""
+        return preformatted(row.original_content)

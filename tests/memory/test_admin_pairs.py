@@ -1,0 +1,205 @@
+"""What a person does to pairs at the desk."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from memory.models import PreferencePair, SftPair
+from memory.text import content_hash, preference_hash
+from tests.memory import rows
+from training.models import PairUse, TrainingRun
+
+pytestmark = pytest.mark.django_db
+
+USED: dict[str, Any] = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
+
+
+def address(pair: SftPair | PreferencePair, page: str = "change") -> str:
+    return reverse(f"admin:memory_{pair._meta.model_name}_{page}", args=[pair.pk])
+
+
+def act(client: Client, action: str, *pairs: SftPair | PreferencePair) -> list[str]:
+    """Run an action on some rows of a list; return what the desk says then."""
+    response = client.post(
+        reverse(f"admin:memory_{pairs[0]._meta.model_name}_changelist"),
+        {"action": action, "_selected_action": [pair.pk for pair in pairs]},
+        follow=True,
+    )
+    return [str(message) for message in response.context["messages"]]
+
+
+def sft_form(pair: SftPair, **changes: Any) -> dict[str, Any]:
+    fields = ["instruction", "response", "review_status", "category", "confidence", "reward_intensity"]
+    values = {name: getattr(pair, name) for name in [*fields, "sampling_weight"]}
+    return {**values, "context": "[]", **changes}
+
+
+def preference_form(pair: PreferencePair, **changes: Any) -> dict[str, Any]:
+    values = {name: getattr(pair, name) for name in ["chosen", "rejected", "review_status", "confidence"]}
+    return {**values, "sampling_weight": 1, "prompt": '[{"role": "user", "content": "Say hello."}]', **changes}
+
+
+class TestActions:
+    @pytest.mark.parametrize(
+        ("action", "before", "after", "words"),
+        [
+            ("approve", "pending", "approved", ("1 pair approved.", "2 pairs approved.")),
+            ("reject", "approved", "rejected", ("1 pair rejected.", "2 pairs rejected.")),
+            ("reopen", "rejected", "pending", ("1 pair put back to pending.", "2 pairs put back to pending.")),
+        ],
+    )
+    def test_selected_pairs_are_reviewed_and_counted(
+        self, action: str, before: str, after: str, words: tuple[str, str], admin_client: Client, admin_user: User
+    ) -> None:
+        first, second, third, other = [rows.sft_pair(review_status=before) for _ in range(4)]
+        assert act(admin_client, action, first) == [words[0]]
+        assert act(admin_client, action, second, third) == [words[1]]
+        statuses = SftPair.objects.order_by("pk").values_list("review_status", flat=True)
+        assert list(statuses) == [after, after, after, before]
+        assert first.history.latest("history_id").history_user == admin_user
+        assert not other.history.exists()
+
+    def test_preference_pairs_are_reviewed_too(self, admin_client: Client) -> None:
+        pair = rows.preference_pair()
+        assert act(admin_client, "approve", pair) == ["1 pair approved."]
+        pair.refresh_from_db()
+        assert pair.review_status == "approved"
+
+    def test_a_used_pair_is_offered_again_and_the_ledger_stays(self, admin_client: Client) -> None:
+        used, unused = rows.sft_pair(**USED), rows.sft_pair()
+        run = TrainingRun.objects.create(config_path="run.yaml", config={})
+        PairUse.objects.create(run=run, sft_pair=used, step=1, epoch=2, weight=1.0, content_hash=used.content_hash)
+        assert act(admin_client, "reemit", used, unused) == ["1 used pair re-emitted."]
+        used.refresh_from_db()
+        assert (used.is_used, used.training_epoch, used.used_timestamp) == (False, 2, USED["used_timestamp"])
+        assert PairUse.objects.filter(sft_pair=used).count() == 1
+
+    def test_pairs_that_a_search_found_can_be_reviewed(self, admin_client: Client) -> None:
+        pair = rows.sft_pair(instruction="What is my cat called?")
+        listed = reverse("admin:memory_sftpair_changelist")
+        admin_client.post(f"{listed}?q=cat", {"action": "approve", "_selected_action": [pair.pk]})
+        pair.refresh_from_db()
+        assert pair.review_status == "approved"
+
+    @pytest.mark.parametrize("action", ["approve", "reject", "reopen", "reemit"])
+    def test_nothing_is_changed_by_looking(self, action: str, admin_client: Client) -> None:
+        pair = rows.sft_pair(review_status="rejected", **USED)
+        listed = reverse("admin:memory_sftpair_changelist")
+        admin_client.get(f"{listed}?action={action}&_selected_action={pair.pk}")
+        admin_client.get(f"{listed}{action}/")
+        admin_client.get(f"{listed}{pair.pk}/{action}/")
+        pair.refresh_from_db()
+        assert (pair.review_status, pair.is_used) == ("rejected", True)
+
+    def test_who_may_only_look_has_no_action(self, client: Client) -> None:
+        reader = User.objects.create(username="reader", is_staff=True)
+        reader.user_permissions.add(Permission.objects.get(codename="view_sftpair"))
+        client.force_login(reader)
+        pair = rows.sft_pair()
+        act(client, "approve", pair)
+        pair.refresh_from_db()
+        assert pair.review_status == "pending"
+
+
+class TestEditing:
+    def test_an_edited_text_has_a_new_hash(self, admin_client: Client) -> None:
+        pair = rows.sft_pair()
+        response = admin_client.post(address(pair), sft_form(pair, response="  Biscuit. "))
+        assert response.status_code == 302
+        pair.refresh_from_db()
+        assert pair.response == "Biscuit."
+        assert pair.content_hash == content_hash(pair.instruction, "Biscuit.")
+
+    def test_an_edited_preference_has_a_new_hash(self, admin_client: Client) -> None:
+        pair = rows.preference_pair()
+        prompt = '[{"role": "user", "content": "Greet me."}]'
+        response = admin_client.post(address(pair), preference_form(pair, chosen="Hi.", prompt=prompt))
+        assert response.status_code == 302
+        pair.refresh_from_db()
+        assert pair.chosen == "Hi."
+        assert pair.content_hash == preference_hash([{"role": "user", "content": "Greet me."}], "Hi.", pair.rejected)
+
+    def test_the_text_before_the_first_edit_is_on_record(self, admin_client: Client, admin_user: User) -> None:
+        pair = rows.sft_pair()
+        admin_client.post(address(pair), sft_form(pair, response="Biscuit."))
+        admin_client.post(address(pair), sft_form(pair, response="Crumb."))
+        record = pair.history.order_by("history_id").values_list("history_type", "response", "history_user")
+        assert list(record) == [
+            ("+", "Pixel.", None),
+            ("~", "Biscuit.", admin_user.pk),
+            ("~", "Crumb.", admin_user.pk),
+        ]
+
+    def test_a_broken_rule_is_told_once_and_nothing_is_saved(self, admin_client: Client) -> None:
+        pair = rows.sft_pair()
+        response = admin_client.post(address(pair), sft_form(pair, response="Biscuit.", confidence="1.5"))
+        assert response.context["adminform"].form.non_field_errors() == ["confidence: got 1.5, allowed 0 to 1"]
+        pair.refresh_from_db()
+        assert pair.response == "Pixel."
+        assert not pair.history.exists()
+
+    @pytest.mark.parametrize("prompt", ['"hello"', "[3]", '[{"role": "user"}]', "{}", "no json", ""])
+    def test_a_broken_prompt_is_refused_at_the_desk(self, prompt: str, admin_client: Client) -> None:
+        pair = rows.preference_pair()
+        response = admin_client.post(address(pair), preference_form(pair, prompt=prompt))
+        assert response.status_code == 200
+        assert response.context["adminform"].form.errors
+
+    def test_a_preference_that_is_stored_already_is_refused_at_the_desk(self, admin_client: Client) -> None:
+        stored, other = rows.preference_pair(), rows.preference_pair(chosen="Hi.")
+        response = admin_client.post(address(other), preference_form(other, chosen="Hello."))
+        assert response.context["adminform"].form.non_field_errors() == [
+            f"content: got the prompt and answers of preference pair {stored.pk}, allowed only new content"
+        ]
+
+    def test_what_the_machine_wrote_cannot_be_typed_over(self, admin_client: Client) -> None:
+        pair = rows.sft_pair(loss=0.5, **USED)
+        typed = {"is_used": "", "training_epoch": 9, "content_hash": "0" * 64, "source": "manual", "loss": 7}
+        admin_client.post(address(pair), sft_form(pair, **typed))
+        before = {name: getattr(pair, name) for name in [*typed, "used_timestamp", "created_at"]}
+        pair.refresh_from_db()
+        assert {name: getattr(pair, name) for name in before} == before
+
+    def test_a_pair_that_a_person_adds_says_so(self, admin_client: Client, admin_user: User) -> None:
+        form = {"instruction": "Who am I?", "response": "Maria.", "context": "[]", "confidence": 1}
+        form |= {"reward_intensity": 1, "sampling_weight": 1, "category": "facts"}
+        response = admin_client.post(reverse("admin:memory_sftpair_add"), form)
+        assert response.status_code == 302
+        pair = SftPair.objects.get()
+        assert (pair.source, pair.content_hash) == ("manual", content_hash("Who am I?", "Maria."))
+        assert pair.history.get().history_user == admin_user
+
+    def test_a_restored_version_brings_back_the_words_but_not_the_use(self, admin_client: Client) -> None:
+        pair = rows.sft_pair()
+        admin_client.post(address(pair), sft_form(pair, response="Biscuit."))
+        SftPair.objects.mark_used([pair.pk], training_epoch=2)
+        first = pair.history.earliest("history_id")
+        restore = reverse("admin:memory_sftpair_simple_history", args=[pair.pk, first.history_id])
+        assert admin_client.get(restore).status_code == 200
+        response = admin_client.post(restore, sft_form(pair, response="Pixel."))
+        assert response.status_code == 302
+        pair.refresh_from_db()
+        assert pair.response == "Pixel."
+        assert pair.content_hash == content_hash(pair.instruction, "Pixel.")
+        assert (pair.is_used, pair.training_epoch) == (True, 2)
+
+    def test_the_history_page_shows_who_changed_what(self, admin_client: Client) -> None:
+        pair = rows.sft_pair()
+        act(admin_client, "approve", pair)
+        shown = admin_client.get(address(pair, "history")).content.decode()
+        assert "as first stored" in shown
+        assert "approved" in shown
+
+    @pytest.mark.parametrize("make", [rows.sft_pair, rows.preference_pair])
+    def test_a_pair_is_rejected_never_deleted(self, make: Any, admin_client: Client) -> None:
+        pair = make()
+        assert admin_client.post(address(pair, "delete"), {"post": "yes"}).status_code == 403
+        act(admin_client, "delete_selected", pair)
+        assert type(pair).objects.filter(pk=pair.pk).exists()
+
+    def test_a_preference_is_not_typed_in(self, admin_client: Client) -> None:
+        assert admin_client.get(reverse("admin:memory_preferencepair_add")).status_code == 403

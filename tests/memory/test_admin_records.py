@@ -1,0 +1,80 @@
+"""What the machine recorded is read at the desk, not written."""
+
+import pytest
+from constance import config
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from memory.models import ReplayEntry
+from tests.memory import rows
+
+pytestmark = pytest.mark.django_db
+
+
+def test_imports_and_embeddings_are_neither_added_changed_nor_deleted(admin_client: Client) -> None:
+    records = [rows.import_batch(), rows.embedding(rows.sft_pair())]
+    for record in records:
+        name = f"admin:memory_{record._meta.model_name}"
+        assert admin_client.get(reverse(f"{name}_add")).status_code == 403
+        assert admin_client.get(reverse(f"{name}_change", args=[record.pk])).status_code == 200
+        assert admin_client.post(reverse(f"{name}_change", args=[record.pk]), {}).status_code == 403
+        assert admin_client.post(reverse(f"{name}_delete", args=[record.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_what_an_import_left_out_is_shown(admin_client: Client) -> None:
+    batch = rows.import_batch(skipped=[{"where": "conversations.json[17]", "reason": "größer als erlaubt"}])
+    shown = admin_client.get(reverse("admin:memory_importbatch_change", args=[batch.pk])).content.decode()
+    assert "&quot;where&quot;: &quot;conversations.json[17]&quot;" in shown
+    assert "größer als erlaubt" in shown
+
+
+def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client) -> None:
+    entry = rows.replay_entry()
+    response = admin_client.post(
+        reverse("admin:memory_replayentry_change", args=[entry.pk]),
+        {"safety_flags": '["private"]', "response": "Other", "kind": "introspection", "reward_intensity": 1},
+    )
+    assert response.status_code == 302
+    changed = ReplayEntry.objects.get()
+    assert changed.safety_flags == ["private"]
+    assert (changed.response, changed.kind, changed.reward_intensity) == ("Hello.", "experience", 0.5)
+    assert admin_client.get(reverse("admin:memory_replayentry_add")).status_code == 403
+
+
+def test_a_live_switch_is_turned_at_the_desk(admin_client: Client) -> None:
+    assert config.INTROSPECTION_IN_SFT is False
+    page = reverse("admin:constance_config_changelist")
+    version = admin_client.get(page).context["form"]["version"].value()
+    response = admin_client.post(page, {"version": version, "INTROSPECTION_IN_SFT": "on", "PREFER_KEPT_BRANCH": "on"})
+    assert response.status_code == 302
+    assert config.INTROSPECTION_IN_SFT is True
+
+
+@pytest.mark.parametrize("model", ["auth_user", "auth_group", "axes_accessattempt", "axes_accesslog"])
+def test_the_pages_of_people_open(model: str, admin_client: Client) -> None:
+    assert admin_client.get(reverse(f"admin:{model}_changelist")).status_code == 200
+
+
+def test_a_person_is_added_at_the_desk(admin_client: Client) -> None:
+    form = {
+        "username": "maria",
+        "password1": "a-long-Passw0rd",
+        "password2": "a-long-Passw0rd",
+        "usable_password": "true",
+    }
+    assert admin_client.post(reverse("admin:auth_user_add"), form).status_code == 302
+    assert User.objects.get(username="maria").check_password("a-long-Passw0rd")
+
+
+def test_the_navigation_shows_what_a_person_may_see(client: Client, admin_client: Client) -> None:
+    reader = User.objects.create(username="reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_sftpair"))
+    reading = Client()
+    reading.force_login(reader)
+    home, pairs, people = (
+        reverse(name) for name in ("admin:index", "admin:memory_sftpair_changelist", "admin:auth_user_changelist")
+    )
+    assert f'href="{pairs}"' in reading.get(home).content.decode()
+    assert f'href="{people}"' not in reading.get(home).content.decode()
+    assert f'href="{people}"' in admin_client.get(home).content.decode()

@@ -27,18 +27,39 @@ def insert_rows(
     by_attname = {field.attname: field for field in model._meta.concrete_fields}
     fields = [by_attname[name] for name in columns]
     quote = connection.ops.quote_name
-    statement = (
-        f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(quote(str(field.column)) for field in fields)}) "
-        f"VALUES ({', '.join(['%s'] * len(fields))})"
-    )  # noqa: S608 - names come from the model's own metadata
+    names = ", ".join(quote(str(field.column)) for field in fields)
+    places = ", ".join(["%s"] * len(fields))
+    # The names come from the model's own metadata.
+    statement = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({places})"  # noqa: S608
     if ignore_conflicts:
         statement += " ON CONFLICT DO NOTHING"
-    converters = [
-        (position, convert)
-        for position, field in enumerate(fields)
-        if (convert := _converter(field, connection)) is not None
-    ]
+    converters = _converters(fields, connection)
     prepared = [_converted(row, converters) for row in rows]
+    if not prepared:
+        return 0
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        cursor.executemany(statement, prepared)
+        return int(cursor.rowcount)
+
+
+def update_rows(
+    model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]], *, using: str | None = None
+) -> int:
+    """Set `columns` of existing rows; each of `rows` is a primary key and a value for every column; return the count.
+
+    One `executemany`, whatever the count. Values are Python values as a model instance would hold them.
+    """
+    alias = using or router.db_for_write(model)
+    connection = connections[alias]
+    by_attname = {field.attname: field for field in model._meta.concrete_fields}
+    fields = [by_attname[name] for name in columns]
+    quote = connection.ops.quote_name
+    changes = ", ".join(f"{quote(str(field.column))} = %s" for field in fields)
+    key = quote(str(model._meta.pk.column))
+    # The names come from the model's own metadata.
+    statement = f"UPDATE {quote(model._meta.db_table)} SET {changes} WHERE {key} = %s"  # noqa: S608
+    converters = _converters(fields, connection)
+    prepared = [(*_converted(values, converters), pk) for pk, *values in rows]
     if not prepared:
         return 0
     with transaction.atomic(using=alias), connection.cursor() as cursor:
@@ -57,9 +78,7 @@ def reserve_ids(model: type[models.Model], count: int, *, using: str | None = No
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             # Django's keys are AUTOINCREMENT: SQLite hands out none at or below the number kept here.
-            cursor.execute(
-                "UPDATE sqlite_sequence SET seq = seq + %s WHERE name = %s RETURNING seq", [count, table]
-            )
+            cursor.execute("UPDATE sqlite_sequence SET seq = seq + %s WHERE name = %s RETURNING seq", [count, table])
             row = cursor.fetchone()
             if row is None:
                 cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, count])
@@ -86,6 +105,14 @@ def text_list(values: Sequence[str], *, using: str) -> models.expressions.RawSQL
     return models.expressions.RawSQL("SELECT unnest(%s::text[])", [list(values)])
 
 
+def _converters(fields: Sequence[models.Field[Any, Any]], connection: Any) -> list[tuple[int, Callable[[Any], Any]]]:
+    return [
+        (position, convert)
+        for position, field in enumerate(fields)
+        if (convert := _converter(field, connection)) is not None
+    ]
+
+
 def _converter(field: models.Field[Any, Any], connection: Any) -> Callable[[Any], Any] | None:
     if isinstance(field, models.JSONField):
         empty: dict[bool, Any] = {}
@@ -100,7 +127,19 @@ def _converter(field: models.Field[Any, Any], connection: Any) -> Callable[[Any]
             return field.get_db_prep_save(value, connection)
 
         return convert
-    if isinstance(field, models.DateTimeField | models.BinaryField):
+    if isinstance(field, models.DateTimeField):
+        last: Any = None
+        prepared: Any = None
+
+        def convert_time(value: Any) -> Any:
+            # Messages without a time of their own share that of their conversation: the same object, row after row.
+            nonlocal last, prepared
+            if value is not last:
+                last, prepared = value, field.get_db_prep_save(value, connection)
+            return prepared
+
+        return convert_time
+    if isinstance(field, models.BinaryField):
         return lambda value: field.get_db_prep_save(value, connection)
     return None
 

@@ -40,9 +40,9 @@ def write_run_folder(
     *,
     config: TrainingConfig,
     manifest: Mapping[str, Any],
-    save_adapter: Callable[[Path], None],
+    write_files: Callable[[Path], None],
 ) -> Path:
-    """Write the adapter, the resolved config and the manifest into `root/name`; return that folder.
+    """Write what `write_files` has, the resolved config and the manifest into `root/name`; return that folder.
 
     Nobody ever sees a half-written folder: it appears by one rename. The link `active` beside it then points to
     it, by another.
@@ -52,7 +52,7 @@ def write_run_folder(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        save_adapter(partial)
+        write_files(partial)
         (partial / "config.yaml").write_text(
             yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
         )

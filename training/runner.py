@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from training.artifacts import adapter_root, write_run_folder
+from training.artifacts import adapter_root, write_json, write_run_folder
 from training.config import TrainingConfig
 from training.datasets import Chat, PreferenceRecord, Record, SftRecord
 from training.ledger import record_use, release
@@ -20,8 +20,6 @@ from training.sampling.plan import Channel, RunPlan, plan_run
 from training.selection import Pool, select_preference, select_sft
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
     from training.trainer.dual import StepResult
     from training.trainer.run import TrainingData, TrainingOutcome
 
@@ -97,17 +95,6 @@ def execute(prepared: PreparedRun, *, base_dir: Path, artifacts_dir: Path) -> Fi
     run = TrainingRun.objects.create(
         config_path=str(prepared.config_path), config=config.model_dump(mode="json"), status=TrainingRun.Status.RUNNING
     )
-    folder: list[Path] = []
-
-    def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        def save_adapter(target: Path) -> None:
-            model.save_pretrained(target, selected_adapters=["default"])
-            tokenizer.save_pretrained(target)
-
-        manifest = _manifest(run, prepared)
-        folder.append(
-            write_run_folder(root, f"run-{run.pk:06d}", config=config, manifest=manifest, save_adapter=save_adapter)
-        )
 
     def on_step(result: StepResult) -> None:
         _record_step(run, prepared, result)
@@ -121,8 +108,14 @@ def execute(prepared: PreparedRun, *, base_dir: Path, artifacts_dir: Path) -> Fi
                 work_dir=Path(work_dir),
                 cache_dir=artifacts_dir / "models",
                 on_step=on_step,
-                save=save,
             )
+        adapter = write_run_folder(
+            root,
+            f"run-{run.pk:06d}",
+            config=config,
+            manifest=_manifest(run, prepared),
+            write_files=lambda folder: _write_files(folder, outcome),
+        )
     except KeyboardInterrupt as stop:
         run.interrupt(stop)
         release(run)
@@ -135,9 +128,26 @@ def execute(prepared: PreparedRun, *, base_dir: Path, artifacts_dir: Path) -> Fi
         steps=len(outcome.steps),
         metrics=_metrics(outcome),
         evaluation=outcome.evaluation,
-        adapter=str(folder[0]),
+        adapter=str(adapter),
     )
-    return FinishedRun(run, outcome, folder[0])
+    return FinishedRun(run, outcome, adapter)
+
+
+def _write_files(folder: Path, outcome: TrainingOutcome) -> None:
+    outcome.model.save_pretrained(folder, selected_adapters=["default"])
+    outcome.tokenizer.save_pretrained(folder)
+    answers = [
+        {
+            "fact": after.probe.fact,
+            "question": after.probe.question,
+            "before": before.text,
+            "after": after.text,
+            "right_before": before.is_right,
+            "right_after": after.is_right,
+        }
+        for before, after in zip(outcome.before.answers, outcome.after.answers, strict=True)
+    ]
+    write_json(folder / "evaluation.json", {**outcome.evaluation, "answers": answers})
 
 
 def _record_step(run: TrainingRun, prepared: PreparedRun, result: StepResult) -> None:

@@ -16,7 +16,7 @@ def save_weights(folder: Path) -> None:
 
 
 def test_the_folder_holds_adapter_config_and_manifest(tmp_path: Path) -> None:
-    folder = write_run_folder(tmp_path, "run-1", config=CONFIG, manifest={"run": 1}, save_adapter=save_weights)
+    folder = write_run_folder(tmp_path, "run-1", config=CONFIG, manifest={"run": 1}, write_files=save_weights)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"] == 1
     assert manifest["files"] == ["adapter_model.safetensors", "config.yaml"]
@@ -25,21 +25,21 @@ def test_the_folder_holds_adapter_config_and_manifest(tmp_path: Path) -> None:
 
 
 def test_a_failed_save_leaves_nothing_new_behind(tmp_path: Path) -> None:
-    write_run_folder(tmp_path, "run-1", config=CONFIG, manifest={}, save_adapter=save_weights)
+    write_run_folder(tmp_path, "run-1", config=CONFIG, manifest={}, write_files=save_weights)
 
     def full_disk(folder: Path) -> None:
         save_weights(folder)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        write_run_folder(tmp_path, "run-2", config=CONFIG, manifest={}, save_adapter=full_disk)
+        write_run_folder(tmp_path, "run-2", config=CONFIG, manifest={}, write_files=full_disk)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["active", "run-1"]
     assert (tmp_path / "active").resolve() == tmp_path / "run-1"
 
 
 def test_the_active_link_moves_to_the_newest_run(tmp_path: Path) -> None:
     for name in ("run-1", "run-2"):
-        write_run_folder(tmp_path, name, config=CONFIG, manifest={}, save_adapter=save_weights)
+        write_run_folder(tmp_path, name, config=CONFIG, manifest={}, write_files=save_weights)
     assert (tmp_path / "active" / "adapter_model.safetensors").read_bytes() == b"weights"
     assert (tmp_path / "active").resolve() == tmp_path / "run-2"
 

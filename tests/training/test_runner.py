@@ -30,6 +30,7 @@ def config(model_path: str, **changes: Any) -> TrainingConfig:
             "min_preference_pairs": 4,
             "max_steps": 10,
             "max_length": 64,
+            "mixed_precision": "no",
             "evaluation": {"validation_share": 0.0},
             **changes,
         }

@@ -171,8 +171,12 @@ class TrainingConfig(_Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are scaled down to this norm.")
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Precision of the base model's weights; the adapter is always trained in float32.",
+        "float32", description="Precision of the base model's weights; the adapter is always trained in float32."
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        "auto",
+        description="Precision of the matrix products: bf16, no (that of the weights), or auto: bf16 where the GPU or "
+        "the processor has instructions for it.",
     )
     seed: int = Field(42, ge=0, description="Seed of sampling and adapter; the same seed gives the same run.")
 

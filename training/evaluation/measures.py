@@ -10,8 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from training.datasets import Chat, PreferenceRecord
 from training.trainer.tokenization import Tokenization
 
-# Rows in one forward pass; larger costs memory, smaller costs time.
-BATCH_ROWS = 8
+# Texts in one forward pass, which holds the logits of all their tokens.
+SCORED_ROWS = 8
+# Answers decoded side by side: each token reads all the weights once, however many rows share it.
+DECODED_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ def greedy_answers(
     """Return the model's answer to each question on its own, by greedy decoding."""
     answers: list[str] = []
     with tqdm(total=len(questions), desc=progress, unit="answer", disable=None, leave=False) as bar:
-        for start in range(0, len(questions), BATCH_ROWS):
-            chats = [[{"role": "user", "content": question}] for question in questions[start : start + BATCH_ROWS]]
+        for start in range(0, len(questions), DECODED_ROWS):
+            chats = [[{"role": "user", "content": question}] for question in questions[start : start + DECODED_ROWS]]
             encoded = tokenizer.apply_chat_template(
                 chats,
                 add_generation_prompt=True,
@@ -103,8 +105,8 @@ def _row_losses(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]) + len(rows[index][1]))
     losses: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     with tqdm(total=len(rows), desc=progress, unit="text", disable=None, leave=False) as bar:
-        for start in range(0, len(order), BATCH_ROWS):
-            chosen = order[start : start + BATCH_ROWS]
+        for start in range(0, len(order), SCORED_ROWS):
+            chosen = order[start : start + SCORED_ROWS]
             longest = max(len(rows[index][0]) + len(rows[index][1]) for index in chosen)
             input_ids = torch.zeros((len(chosen), longest), dtype=torch.long)
             attention_mask = torch.zeros_like(input_ids)

@@ -53,10 +53,11 @@ class BothChannels(Dataset[Example]):
 
 @dataclass
 class DualCollator:
-    """Pads a batch of one channel on the right, to its longest row.
+    """Pads a batch of one channel to its longest row.
 
-    A memory batch of B examples gives `input_ids`, `attention_mask` and `completion_mask` of shape (B, T); a
-    preference batch the same of shape (2B, T), chosen rows first, with `ref_chosen_logps` and
+    A memory batch of B examples is padded on the left, so that all completions end together: `input_ids`,
+    `attention_mask`, `position_ids` and `completion_mask`, each of shape (B, T). A preference batch is TRL's, padded on
+    the right: the first two and the last of shape (2B, T), chosen rows first, with `ref_chosen_logps` and
     `ref_rejected_logps` of shape (B,). `channel` is a tensor of shape (1,).
     """
 
@@ -76,8 +77,13 @@ class DualCollator:
         input_ids = torch.full(shape, self.pad_token_id)
         attention_mask, completion_mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
         for row, example in enumerate(examples):
-            start, ids = len(example["prompt_ids"]), [*example["prompt_ids"], *example["completion_ids"]]
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            attention_mask[row, : len(ids)] = 1
-            completion_mask[row, start : len(ids)] = 1
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "completion_mask": completion_mask}
+            ids = [*example["prompt_ids"], *example["completion_ids"]]
+            input_ids[row, longest - len(ids) :] = torch.tensor(ids)
+            attention_mask[row, longest - len(ids) :] = 1
+            completion_mask[row, longest - len(example["completion_ids"]) :] = 1
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": (attention_mask.cumsum(dim=1) - 1).clamp(min=0),
+            "completion_mask": completion_mask,
+        }

@@ -22,6 +22,7 @@ from trl import DPOConfig, DPOTrainer
 
 from training.sampling.plan import PlannedStep
 from training.trainer.batches import SFT, BothChannels, DualCollator, Example
+from training.trainer.completions import completion_logits
 from training.trainer.retention import Retention
 
 
@@ -154,13 +155,8 @@ class DualChannelTrainer(DPOTrainer):
 
 def sft_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the mean negative log-likelihood of the completion tokens, in nats; `inputs` as `DualCollator` makes."""
-    completion_mask = inputs["completion_mask"]
-    labels = inputs["input_ids"].masked_fill(completion_mask == 0, -100)
-    outputs = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels, fused_lm_head=True
-    )
-    total: torch.Tensor = outputs.log_probs.sum()
-    return -total / completion_mask[:, 1:].sum()
+    logits, targets = completion_logits(model, inputs)
+    return torch.nn.functional.cross_entropy(logits.float(), targets)
 
 
 class _StepEnd(TrainerCallback):

@@ -6,6 +6,7 @@ import torch
 from trl.trainer.utils import use_adapter
 
 from training.trainer.batches import DualCollator, Example
+from training.trainer.completions import completion_logits
 
 
 class Retention:
@@ -30,9 +31,7 @@ class Retention:
         chosen = [self.examples[(start + offset) % len(self.examples)] for offset in range(self.batch_size)]
         device = next(model.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in self.collator.sft(chosen).items()}
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
-        scored = batch["completion_mask"][:, 1:].bool()
         with torch.no_grad(), use_adapter(model, adapter_name=None):
-            target = model(**inputs).logits[:, :-1][scored].log_softmax(-1)  # (tokens, vocab)
-        current = model(**inputs).logits[:, :-1][scored].log_softmax(-1)  # (tokens, vocab)
+            target = completion_logits(model, batch)[0].float().log_softmax(-1)  # (tokens, vocab)
+        current = completion_logits(model, batch)[0].float().log_softmax(-1)  # (tokens, vocab)
         return torch.nn.functional.kl_div(current, target, log_target=True, reduction="batchmean")

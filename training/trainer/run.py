@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
+from peft import PeftModel
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -21,6 +23,7 @@ from training.sampling.plan import Channel, RunPlan
 from training.trainer.base_model import load_base_model, lora_config
 from training.trainer.batches import DualCollator, preference_examples, sft_examples
 from training.trainer.dual import DualChannelTrainer, StepResult
+from training.trainer.precision import computes_in_bfloat16
 from training.trainer.retention import Retention
 from training.trainer.tokenization import Tokenization
 
@@ -52,6 +55,8 @@ class TrainingOutcome:
     steps: tuple[StepResult, ...]
     sft: ChannelOutcome
     preference: ChannelOutcome
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
     before: Measurement
     after: Measurement
     tokens_per_second: float
@@ -71,11 +76,8 @@ def train(
     work_dir: Path,
     cache_dir: Path,
     on_step: Callable[[StepResult], None],
-    save: Callable[[PreTrainedModel, PreTrainedTokenizerBase], None],
 ) -> TrainingOutcome:
-    """Train one adapter on both channels, measured before and after.
-
-    `on_step` hears of every optimiser step as it ends; `save` gets the trained model with its adapter.
+    """Train one adapter on both channels, measured before and after; `on_step` hears of every step as it ends.
 
     Raises:
         BaseModelError: the base model cannot be loaded.
@@ -102,13 +104,15 @@ def train(
         training_started = time.monotonic()
         trainer.train()
         training_seconds = time.monotonic() - training_started
-    trained = trainer.accelerator.unwrap_model(trainer.model)
+    # Without Accelerate's wrapper, so that both measurements are made in the precision of the weights.
+    trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     after = measure(trained, tokenizer, data.evaluation, max_length=config.max_length, when="after")
-    save(trained, tokenizer)
     return TrainingOutcome(
         steps=tuple(results),
         sft=_channel_outcome(results, "sft"),
         preference=_channel_outcome(results, "preference"),
+        model=trained,
+        tokenizer=tokenizer,
         before=before,
         after=after,
         tokens_per_second=trainer.tokens_seen / training_seconds,
@@ -145,7 +149,8 @@ def _trainer(
         activation_checkpointing=False,
         remove_unused_columns=False,
         seed=config.seed,
-        bf16=False,
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=computes_in_bfloat16(config.mixed_precision),
         save_strategy="no",
         logging_steps=1,
         report_to="none",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from tests.training.records import NOW, preference_record, sft_record
@@ -46,6 +46,7 @@ def config(model_path: str, **changes: Any) -> TrainingConfig:
             "lr_scheduler_type": "constant",
             "warmup_steps": 0,
             "max_length": 64,
+            "mixed_precision": "no",
             **changes,
         }
     )
@@ -59,12 +60,7 @@ def run(
     retention: tuple[tuple[Chat, Chat], ...] = (),
     evaluation: EvaluationSet | None = None,
 ) -> Trained:
-    models: list[PeftModel] = []
     steps: list[StepResult] = []
-
-    def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        models.append(model)
-
     outcome = train(
         settings,
         TrainingData(SFT, PREFERENCE, evaluation or EvaluationSet(), retention),
@@ -72,9 +68,8 @@ def run(
         work_dir=tmp_path,
         cache_dir=tmp_path,
         on_step=steps.append,
-        save=save,
     )
-    return Trained(outcome, models[0], steps)
+    return Trained(outcome, outcome.model, steps)
 
 
 def in_order(channel: Channel, *, steps: int) -> RunPlan:

@@ -22,7 +22,7 @@ from trl import DPOConfig, DPOTrainer
 
 from training.sampling.plan import PlannedStep
 from training.trainer.batches import SFT, BothChannels, DualCollator, Example
-from training.trainer.completions import completion_logits
+from training.trainer.completions import CompletionScorer, completion_logits
 from training.trainer.retention import Retention
 
 
@@ -130,7 +130,7 @@ class DualChannelTrainer(DPOTrainer):
             loss = sft_loss(model, inputs)
             self._metrics["train"]["sft/loss"].append(loss.item())
         else:
-            loss = self._compute_loss(model, inputs, return_outputs=False)
+            loss = self._compute_loss(_scorer(model, inputs), inputs, return_outputs=False)
             self._metrics["train"]["preference/loss"].append(loss.item())
         if not torch.isfinite(loss):
             raise DivergedError(
@@ -146,11 +146,23 @@ class DualChannelTrainer(DPOTrainer):
         self._last_loss = (loss.item(), kl)
         return loss
 
+    def compute_ref_log_probs(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the reference log-probabilities of chosen and rejected answers, each of shape (B,), in nats."""
+        scores: tuple[torch.Tensor, torch.Tensor] = super().compute_ref_log_probs(_scorer(model, inputs), inputs)
+        return scores
+
     def report_step(self, state: TrainerState, learning_rate: float) -> None:
         """Hand on what the step that just ended has done."""
         loss, kl = self._last_loss
         planned = self.planned_steps[state.global_step - 1]
         self._on_step(StepResult(state.global_step, planned, loss, kl, learning_rate))
+
+
+def _scorer(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.nn.Module | CompletionScorer:
+    # With Triton, which is to say on a GPU, TRL's own fused head leaves out what is not scored.
+    return model if inputs["input_ids"].is_cuda else CompletionScorer(model)
 
 
 def sft_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -88,8 +88,6 @@ class Command(BaseCommand):
             raise CommandError(f"--db-path: {error}") from error
         except UnknownConversationError as error:
             raise CommandError(f"--conversation-id: {error}") from error
-        except OSError as error:
-            raise CommandError(f"--export-jsonl: {options['export_jsonl']} cannot be written: {error}") from error
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         seconds = round(time.monotonic() - began, 3)
@@ -123,8 +121,17 @@ def _extract(selection: Selection, options: dict[str, Any], using: str) -> Extra
         skip_existing=not options["no_skip_existing"],
         dry_run=options["dry_run"],
     )
-    with count_progress("extracting", total=selection.conversations(using=using).count()) as progress:
+    with count_progress("extracting", total=selection.count(using=using)) as progress:
         return extract(selection, asked, using=using, on_batch=progress)
+
+
+def _export(selection: Selection, path: Path | None, using: str) -> int:
+    if path is None:
+        return 0
+    try:
+        return export_jsonl(selection, path, using=using)
+    except OSError as error:
+        raise CommandError(f"--export-jsonl: got {path}, which cannot be written ({error.strerror})") from error
 
 
 def _summary(report: ExtractionReport, exported: int, seconds: float, options: dict[str, Any]) -> list[str]:

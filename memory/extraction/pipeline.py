@@ -1,0 +1,149 @@
+"""The extraction: the one place that turns stored conversations into stored pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+from django.db import DEFAULT_DB_ALIAS, transaction
+
+from memory.bulk import insert_rows, key_list, update_rows
+from memory.embeddings import Embedder, load_embedder
+from memory.extraction.batch import COLLAPSED, Batch, read_batch
+from memory.extraction.plan import BatchPlan, BatchPlanner
+from memory.extraction.refresh import refresh
+from memory.extraction.replay_pairs import pair_replays
+from memory.extraction.report import ExtractionReport
+from memory.extraction.request import ExtractionOptions, Selection
+from memory.extraction.rows import REPLAY_COLUMNS, SftRow, preference_pair, replay_rows, sft_rows
+from memory.extraction.thoughts import StoredThoughts
+from memory.extraction.vectors import VectorCache, VectorsMissingError
+from memory.models import PreferencePair, ReplayEntry, SftPair
+from memory.switches import is_on
+
+
+def extract(
+    selection: Selection,
+    options: ExtractionOptions | None = None,
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    load: Callable[[], Embedder] = load_embedder,
+    on_batch: Callable[[int], None] | None = None,
+) -> ExtractionReport:
+    """Extract pairs, preferences and replay entries from the conversations of `selection`; return the counts.
+
+    A batch of conversations is one transaction, which locks them. Killed at any point and run again, it ends with the
+    same rows; of two runs at once each row is stored by one. A conversation without consent gives nothing.
+
+    A stored pair stands: it is never deleted, doubled or exchanged, whatever drafts or ratings come later (see
+    `BatchPlanner`). Without `options.skip_existing` its texts and scores follow its message, its usage and review
+    never do.
+
+    Args:
+        selection: which conversations.
+        options: how; by default everything new, without introspection unless it is switched on.
+        using: the database.
+        load: returns the embedder; called only if texts have to be compared.
+        on_batch: called with the number of conversations after each batch.
+
+    Raises:
+        ImproperlyConfigured: if texts have to be compared and there is no embedder; earlier batches stay stored.
+
+    """
+    run = _Run(selection, options or ExtractionOptions(), using=using, load=load)
+    # Batches see what earlier ones stored, so a dry run stores too, and takes all of it back at the end.
+    with transaction.atomic(using=using) if run.options.dry_run else nullcontext():
+        report = run.go(on_batch)
+        if run.options.dry_run:
+            transaction.set_rollback(True, using=using)
+    return report
+
+
+class _Run:
+    """One run over one selection."""
+
+    def __init__(
+        self, selection: Selection, options: ExtractionOptions, *, using: str, load: Callable[[], Embedder]
+    ) -> None:
+        self.selection = selection
+        self.options = options
+        self.using = using
+        self.introspection = options.include_introspection or is_on("INTROSPECTION_IN_SFT", using=using)
+        self.prefer_kept_branch = is_on("PREFER_KEPT_BRANCH", using=using)
+        self.vectors = VectorCache(load)
+        self.thoughts = StoredThoughts(VectorCache(load), using=using)
+
+    def go(self, on_batch: Callable[[int], None] | None) -> ExtractionReport:
+        report = ExtractionReport()
+        last: int | None = 0
+        while last is not None:
+            try:
+                with transaction.atomic(using=self.using):
+                    last, found = self._store_batch(after=last)
+            except VectorsMissingError as missing:
+                missing.make()
+                continue
+            self.vectors.forget()
+            report.add(found)
+            if on_batch is not None and found.conversations:
+                on_batch(found.conversations)
+        report.add(pair_replays(self.selection, vectors=self.vectors, using=self.using))
+        return report
+
+    def _store_batch(self, *, after: int) -> tuple[int | None, ExtractionReport]:
+        batch = read_batch(self.selection, after=after, messages=self.options.batch_messages, using=self.using)
+        if batch is None:
+            return None, ExtractionReport()
+        plan = self._planner(batch).plan()
+        self._store(plan)
+        self._note_collapsed(plan)
+        if not self.options.skip_existing:
+            plan.report.refreshed = refresh(plan, include_context=self.options.include_context, using=self.using)
+        return batch.last, plan.report
+
+    def _planner(self, batch: Batch) -> BatchPlanner:
+        return BatchPlanner(
+            batch,
+            since=self.selection.since,
+            prefer_kept_branch=self.prefer_kept_branch,
+            introspection=self.introspection,
+            vectors=self.vectors,
+            thoughts=self.thoughts,
+        )
+
+    def _store(self, plan: BatchPlan) -> None:
+        context = self.options.include_context
+        preferences = [preference_pair(*found, include_context=context) for found in plan.preferences]
+        report = plan.report
+        report.created = insert_rows(
+            SftPair,
+            SftRow._fields,
+            sft_rows(plan, include_context=context),
+            using=self.using,
+            ignore_conflicts=True,
+        )
+        report.preference_pairs_created = PreferencePair.objects.using(self.using).insert(
+            preferences, skip_existing=True
+        )
+        report.replay_entries_created = insert_rows(
+            ReplayEntry, REPLAY_COLUMNS, replay_rows(plan.replays), using=self.using, ignore_conflicts=True
+        )
+
+    def _note_collapsed(self, plan: BatchPlan) -> None:
+        """Write onto stored pairs which new drafts they stand for; new pairs were stored with theirs."""
+        new = {message.id for _, message in plan.pairs}
+        entries = {message: found for message, found in plan.collapsed.items() if message not in new}
+        if not entries:
+            return
+        # A thought may be stood for by a pair of another batch.
+        pairs = SftPair.objects.using(self.using).filter(
+            assistant_message__in=key_list(list(entries), using=self.using)
+        )
+        rows = []
+        for pk, message, metadata in pairs.values_list("pk", "assistant_message_id", "metadata"):
+            known = metadata.get(COLLAPSED, [])
+            # Of two runs at once, the other one may have written it down since this one read the pair.
+            written = {entry["message"] for entry in known}
+            new_entries = [entry for entry in entries[message] if entry["message"] not in written]
+            rows.append((pk, {**metadata, COLLAPSED: [*known, *new_entries]}))
+        update_rows(SftPair, ["metadata"], rows, using=self.using)

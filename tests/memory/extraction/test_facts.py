@@ -1,0 +1,48 @@
+"""Facts that one text has and another lacks."""
+
+import pytest
+
+from memory.extraction.facts import differs_in_facts
+
+DIFFERENT = [
+    ("My dog is called Pixel.", "My dog is called Biscuit."),
+    ("my dog is called pixel", "my dog is called biscuit"),
+    ("Pixel is my dog.", "Biscuit is my dog."),  # at the beginning of a sentence
+    ("It is 5 degrees outside.", "It is -5 degrees outside."),
+    ("That costs 3.50.", "That costs 35.0."),
+    ("I have three cats.", "I have four cats."),
+    ("Use version 3.5.2.", "Use version 3.5.3."),
+    ("Use gpt4 for this.", "Use gpt5 for this."),
+    ("Take v3.5.2 of it.", "Take v3.5.3 of it."),
+    ("The meeting is on 2024-05-01.", "The meeting is on 2024-05-02."),
+    ("the meeting is on monday", "the meeting is on friday"),
+    ("She was born in March.", "She was born in May."),
+    ("You can take it with milk.", "You cannot take it with milk."),
+    ("You can take it.", "You can’t take it."),
+    ("I do like it.", "I do not like it."),
+    ("Never do that.", "Do that."),
+    ("I flew to Rome.", "I flew to Rome with Anna."),
+]
+ALIKE = [
+    ("Sure! The dog sleeps.", "Certainly, the dog sleeps."),
+    ("I have 1,000.0 coins.", "I have 1000 coins."),
+    ("I have three cats.", "I have 3 cats."),
+    ("1. Eat\n2. Sleep", "- Eat\n- Sleep"),  # numbers that only count the points
+    ("Pixel's ball is red.", "The red ball of Pixel."),
+    ("my dog Pixel", "My dog pixel"),
+    ("I'm glad. It's warm.", "I’m glad, it’s warm."),
+    ("You can't go.", "You can’t go."),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), DIFFERENT)
+def test_texts_with_different_facts_differ_both_ways(first: str, second: str) -> None:
+    assert differs_in_facts(first, second) is True
+    assert differs_in_facts(second, first) is True
+
+
+@pytest.mark.parametrize(("first", "second"), ALIKE)
+def test_texts_with_the_same_facts_do_not_differ_either_way(first: str, second: str) -> None:
+    assert differs_in_facts(first, second) is False
+    assert differs_in_facts(second, first) is False

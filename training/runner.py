@@ -111,7 +111,8 @@ def execute(prepared: PreparedRun, *, base_dir: Path, artifacts_dir: Path) -> Fi
             )
         adapter = write_run_folder(
             root,
-            f"run-{run.pk:06d}",
+            # The time keeps a new database's first run from meeting the folder of an old one's.
+            f"run-{run.started_at:%Y%m%dT%H%M%SZ}-{run.pk}",
             config=config,
             manifest=_manifest(run, prepared),
             write_files=lambda folder: _write_files(folder, outcome),

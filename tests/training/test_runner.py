@@ -1,6 +1,7 @@
 """Rows in; ledger, run row and adapter out. A tiny real model is trained."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ def test_the_adapter_loads_in_plain_peft_and_merges(tiny_model_path: str, tmp_pa
     merged = PeftModel.from_pretrained(base, finished.adapter).merge_and_unload()
     assert merged.num_parameters() == AutoModelForCausalLM.from_pretrained(tiny_model_path).num_parameters()
     assert not list(finished.adapter.glob("*.bin"))
+
+
+@pytest.mark.usefixtures("pool")
+def test_the_first_run_of_a_new_database_spares_the_folders_of_an_old_one(tiny_model_path: str, tmp_path: Path) -> None:
+    first = run(config(tiny_model_path), tmp_path)
+    TrainingRun.objects.all().delete()
+    time.sleep(1.1)  # folders are told apart by the second
+    second = run(
+        config(tiny_model_path, sft_filters={"unused_only": False}, preference_filters={"unused_only": False}), tmp_path
+    )
+    assert first.adapter.is_dir()
+    assert second.adapter.is_dir()
+    assert first.adapter != second.adapter
 
 
 @pytest.mark.usefixtures("pool")

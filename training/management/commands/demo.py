@@ -36,7 +36,7 @@ class Command(RichCommand):
         console.print("$ manage.py train_dual --config config/training/lora_demo.yaml", style="bold")
         try:
             shown = run_demo(base_dir=settings.BASE_DIR, artifacts_dir=settings.ARTIFACTS_DIR, started=started)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OSError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as stop:
             raise CommandError("stopped; no adapter was kept, the pairs are free again", returncode=130) from stop

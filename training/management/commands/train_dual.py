@@ -47,7 +47,7 @@ class Command(RichCommand):
             finished = execute(prepared, base_dir=settings.BASE_DIR, artifacts_dir=settings.ARTIFACTS_DIR)
         except ValueError as error:
             raise CommandError(str(error)) from error
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise CommandError(f"training failed: {error}", returncode=2) from error
         except KeyboardInterrupt as stop:
             raise CommandError("stopped; no adapter was kept, the pairs are free again", returncode=130) from stop

@@ -31,7 +31,7 @@ ifdef SLOW
 endif
 
 test-slow: $(INSTALLED)  ## The tests that load the real models, and those on a PostgreSQL server.
-	$(BIN)/pytest -n 0 -m slow
+	OMP_NUM_THREADS=$$(nproc) $(BIN)/pytest -n 0 -m slow
 	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training
 
 lint: $(INSTALLED)

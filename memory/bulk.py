@@ -132,9 +132,9 @@ def _converter(field: models.Field[Any, Any], connection: Any) -> Callable[[Any]
         prepared: Any = None
 
         def convert_time(value: Any) -> Any:
-            # Messages without a time of their own share that of their conversation: the same object, row after row.
+            # Messages without a time of their own share that of their conversation, row after row.
             nonlocal last, prepared
-            if value is not last:
+            if value != last:
                 last, prepared = value, field.get_db_prep_save(value, connection)
             return prepared
 

@@ -21,23 +21,6 @@ COLLAPSED = "collapsed_drafts"
 # Conversations a batch: what bounds one of empty conversations.
 MAX_CONVERSATIONS = 2_000
 
-_MESSAGE_FIELDS = (
-    "id",
-    "parent_id",
-    "role",
-    "kind",
-    "internal_generated",
-    "content",
-    "original_content",
-    "created_at",
-    "reward_intensity",
-    "reward_observed",
-    "rating",
-    "loss",
-    "is_active_branch",
-    "branch_position",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredPair:
@@ -91,7 +74,7 @@ def read_batch(selection: Selection, *, after: int, messages: int, using: str) -
     if allowed:
         keys = key_list(allowed, using=using)
         said = Message.objects.using(using).filter(conversation__in=keys).order_by("conversation_id", "id")
-        batch.trees = _trees(said.values_list("conversation_id", *_MESSAGE_FIELDS).iterator())
+        batch.trees = _trees(said.values_list("conversation_id", *TurnMessage._fields).iterator())
         pairs = SftPair.objects.using(using).filter(assistant_message__conversation__in=keys)
         _take_pairs(batch, pairs.values_list("assistant_message_id", "pk", "source", "metadata"))
         preferences = PreferencePair.objects.using(using).filter(chosen_message__conversation__in=keys)
@@ -104,7 +87,7 @@ def read_batch(selection: Selection, *, after: int, messages: int, using: str) -
 
 def _trees(rows: Iterable[tuple[Any, ...]]) -> dict[int, MessageTree]:
     return {
-        conversation: MessageTree(TurnMessage(*row[1:]) for row in group)
+        conversation: MessageTree(TurnMessage._make(row[1:]) for row in group)
         for conversation, group in groupby(rows, key=itemgetter(0))
     }
 

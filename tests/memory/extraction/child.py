@@ -1,8 +1,8 @@
 """One extraction in a process of its own: `python -m tests.memory.extraction.child STEP…`.
 
 It works on the database of the environment. Steps are `populate`, `extract`, `extract-killed-at=N` (SIGKILL before the
-N-th statement), `extract-after=FILE` (waits until FILE is there), `dump` (prints all rows as one line of JSON) and
-`statements` (prints how many there were).
+N-th statement), `extract-killed-on=TABLE` (SIGKILL before the first insert into TABLE), `extract-after=FILE` (waits until
+FILE is there), `dump` (prints all rows as one line of JSON) and `statements` (prints how many there were).
 """
 
 import json
@@ -37,7 +37,9 @@ def main(steps: list[str]) -> None:
         elif name == "extract-after":
             while not Path(value).exists():
                 time.sleep(0.001)
-            extract_counted(kill_at=None)
+            extract_counted()
+        elif name == "extract-killed-on":
+            extract_counted(kill_on=f'INSERT INTO "{value}"')
         else:
             count = extract_counted(kill_at=int(value) if value else None)
 
@@ -58,7 +60,7 @@ def populate() -> None:
         answer(say(user.conversation, "user", "Sure?", best), "Quite sure.", original_content=f"No, {number}.")
 
 
-def extract_counted(*, kill_at: int | None) -> int:
+def extract_counted(*, kill_at: int | None = None, kill_on: str | None = None) -> int:
     """Extract; return the number of SQL statements."""
     from django.db import connection
 
@@ -71,7 +73,7 @@ def extract_counted(*, kill_at: int | None) -> int:
     def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         nonlocal count
         count += 1
-        if count == kill_at:
+        if count == kill_at or (kill_on is not None and sql.startswith(kill_on)):
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(sql, params, many, context)
 

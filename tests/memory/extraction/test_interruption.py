@@ -93,6 +93,15 @@ def test_a_killed_extraction_that_runs_again_ends_with_the_same_rows(
     assert json.loads(run(database, "extract", "dump")) == rows
 
 
+def test_a_batch_is_stored_whole_or_not_at_all(populated: str, tmp_path: Path) -> None:
+    database = copied(populated, tmp_path)
+
+    # The memory pairs of the first batch are written by then.
+    start(database, "extract-killed-on=memory_replayentry").communicate(timeout=120)
+
+    assert json.loads(run(database, "dump")) == {"sft": [], "preference": [], "replay": [], "metadata": []}
+
+
 def test_two_extractions_at_once_store_each_row_once(
     populated: str, undisturbed: tuple[int, dict[str, Any]], tmp_path: Path
 ) -> None:

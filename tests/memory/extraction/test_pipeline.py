@@ -333,6 +333,18 @@ def test_the_size_of_the_batches_changes_nothing() -> None:
     assert reports[0].created == 12
 
 
+def test_vectors_are_dropped_with_their_batch() -> None:
+    for name in ("c1", "c2"):
+        user = asked(name=name)
+        answer(user, "It is Pixel.")
+        answer(user, "I cannot know that.")
+    embedder = FakeEmbedder()
+
+    run(embedder, batch_messages=1)
+
+    assert embedder.encoded.count("It is Pixel.") == 2
+
+
 def test_progress_is_told_after_each_batch() -> None:
     for number in range(5):
         answer(asked(name=f"c{number}"), "Pixel.")

@@ -98,8 +98,10 @@ def test_drafts_that_are_chained_are_no_regeneration() -> None:
     assert found(message(2, parent=1), message(3, parent=2, is_active_branch=False)) == []
 
 
-def test_siblings_that_are_all_on_the_active_branch_say_nothing() -> None:
-    assert found(message(2, parent=1), message(3, parent=1)) == []
+def test_siblings_of_which_several_are_on_the_active_branch_say_nothing() -> None:
+    left_behind = message(4, parent=1, is_active_branch=False)
+
+    assert found(message(2, parent=1), message(3, parent=1), left_behind) == []
 
 
 def test_an_edited_answer_is_preferred_over_its_original() -> None:

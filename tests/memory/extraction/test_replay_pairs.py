@@ -28,6 +28,14 @@ def test_the_better_rated_answer_of_another_day_is_preferred() -> None:
     assert pair.prompt == [{"role": "user", "content": "Tell me a joke."}]
 
 
+def test_what_is_paired_already_is_not_compared_again() -> None:
+    rate(asked("Tell me a joke."), "here is one", 1.0)
+    rate(asked("Tell me a joke.", name="c2"), "there is another", 0.0)
+    assert run(FakeEmbedder()).preference_pairs_created == 1
+
+    assert run().preference_pairs_created == 0
+
+
 @pytest.mark.parametrize(("worse", "count"), [(0.7, 1), (0.71, 0)])
 def test_rewards_have_to_differ_by_the_margin(worse: float, count: int) -> None:
     rate(asked("Tell me a joke."), "A good one.", 1.0)

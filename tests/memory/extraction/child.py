@@ -1,8 +1,8 @@
 """One extraction in a process of its own: `python -m tests.memory.extraction.child STEP…`.
 
-It works on the database of the environment. Steps are `populate`, `extract`, `extract-killed-at=N` (SIGKILL before the
-N-th statement), `extract-killed-on=TABLE` (SIGKILL before the first insert into TABLE), `extract-after=FILE` (waits until
-FILE is there), `dump` (prints all rows as one line of JSON) and `statements` (prints how many there were).
+It works on the database of the environment. Steps are `populate`, `extract`, `extract-killed-at=N` (SIGKILL before
+the N-th statement), `extract-killed-on=TABLE` (SIGKILL before the first insert into TABLE), `extract-after=FILE` (waits
+until FILE is there), `dump` (prints all rows as one line of JSON) and `statements` (prints how many there were).
 """
 
 import json

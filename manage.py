@@ -10,12 +10,17 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dualchannel_site.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError, ProgrammingError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         # A setting that is missing is the reader's to set, not a fault to be traced.
         sys.exit(f"{error}")
+    except (OperationalError, ProgrammingError) as error:
+        if "no such table" not in str(error) and "does not exist" not in str(error):
+            raise
+        sys.exit(f"the database lacks a table ({str(error).splitlines()[0]}); run `manage.py migrate`")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Pairing of answers with the user message that they answer."""
 
 import random
-import time
+import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -127,16 +128,25 @@ def test_every_answer_is_paired_once_or_stands_before_any_user_message(roles: li
     assert sorted(found) == [each.id for each in messages if each.role == "assistant"]
 
 
-def test_ten_times_as_long_a_chain_takes_about_ten_times_as_long() -> None:
-    def seconds(length: int) -> float:
+def test_ten_times_as_long_a_chain_takes_about_ten_times_the_steps() -> None:
+    def calls(length: int) -> int:
         # Answers alone after the first message: the walk that would be quadratic.
         messages = chain("user", *["assistant"] * length)
-        began = time.process_time()
-        MessageTree(messages).turns()
-        return time.process_time() - began
+        counted = 0
 
-    # Quadratic time would make it a hundred times.
-    assert seconds(10_000) < 40 * max(min(seconds(1_000) for _ in range(3)), 0.002)
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        sys.setprofile(count)
+        try:
+            MessageTree(messages).turns()
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    # Quadratic work would make it a hundred times.
+    assert 0 < calls(3_000) < 15 * calls(300)
 
 
 def test_the_context_is_the_dialogue_before_the_instruction_on_its_branch() -> None:

@@ -4,15 +4,20 @@
 """
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import django
+from annotated_types import Ge, Gt, Le, Lt
 from django.core.management import get_commands, load_command_class
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
 DOCS = Path(__file__).resolve().parent
 OWN_APPS = ("memory", "training", "maintenance")
@@ -46,45 +51,66 @@ def configuration_page() -> str:
 
     parts = [
         "# Configuration of a training run\n",
-        "Generated from the classes in `training/config/schema.py`; `make docs` writes it anew. Unknown keys are "
-        "refused, and all problems of a file are reported at once.\n",
+        "Generated from the classes in `training/config/`; `make docs` writes it anew. Unknown keys are refused, and "
+        "all problems of a file are reported at once. `--set key=value` puts another value over that of the file; keys "
+        "in sections are dotted, as here.\n",
         *_section("", TrainingConfig),
     ]
     return "\n".join(parts)
 
 
-def _section(prefix: str, model: type[BaseModel]) -> list[str]:
+def _section(prefix: str, model: type[BaseModel], *, may_be_null: bool = False) -> list[str]:
+    from training.config.sections import section_of
+
     rows, nested = [], []
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            nested.append((key, field.annotation))
-            continue
-        rows.append(f"| `{key}` | {_type(field.annotation)} | {_default(field.default)} | {field.description} |")
-    lines = [f"## {prefix.rstrip('.') or 'The whole'}\n", f"{_first_paragraph(model)}\n"]
+        inner = section_of(field.annotation)
+        if inner is not None:
+            nested += _section(f"{key}.", inner, may_be_null=inner is not field.annotation)
+        else:
+            kind = _type(field.annotation, field.metadata)
+            rows.append(f"| `{key}` | {kind} | {_default(field)} | {field.description} |")
+    about = " ".join((model.__doc__ or "").split())
+    lines = [f"## {prefix.rstrip('.') or 'The whole'}\n", f"{about}{' By default it is null.' * may_be_null}\n"]
     if rows:
         lines += ["| key | type | default | effect |", "|---|---|---|---|", *rows, ""]
-    for key, inner in nested:
-        lines += _section(f"{key}.", inner)
-    return lines
+    return lines + nested
 
 
-def _first_paragraph(model: type[BaseModel]) -> str:
-    return " ".join((model.__doc__ or "").split())
+def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """Return a key's type as one reads it, such as "whole number (1 or more)"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(arguments[0], arguments[1:])
+    if origin in (Union, UnionType):
+        return " or ".join(_type(each, metadata) for each in arguments)
+    if origin is Literal:
+        return " or ".join(f"`{each}`" for each in arguments)
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false", datetime: "time"}
+    return "`null`" if annotation is NoneType else f"{names[annotation]}{_range(metadata)}"
 
 
-def _type(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    text = (
-        text.replace("typing.", "").replace("datetime.datetime", "datetime").replace("tuple[str, ...]", "list of str")
-    )
-    return f"`{text}`".replace("|", "\\|")
+def _range(metadata: Sequence[Any]) -> str:
+    # A type within a union keeps its range in a FieldInfo of its own.
+    limits = [limit for each in metadata for limit in (each.metadata if isinstance(each, FieldInfo) else [each])]
+    low = next((f"{each.ge}" for each in limits if isinstance(each, Ge)), None)
+    above = next((f"above {each.gt}" for each in limits if isinstance(each, Gt)), None)
+    high = next((f"{each.le}" for each in limits if isinstance(each, Le)), None)
+    below = next((f"below {each.lt}" for each in limits if isinstance(each, Lt)), None)
+    start, end = low or above, high or below
+    if end is not None:
+        return f" ({start} to {end})"
+    return f" ({f'{low} or more' if low else start})" if start else ""
 
 
-def _default(value: Any) -> str:
-    if value is PydanticUndefined:
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
         return "none, must be given"
-    return f"`{'null' if value is None else value}`"
+    value = field.get_default(call_default_factory=True)
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def _signature(action: argparse.Action) -> str:

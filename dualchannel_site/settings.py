@@ -30,6 +30,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if 
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 ARTIFACTS_DIR = Path(env.str("ARTIFACTS_DIR", default=str(BASE_DIR / "artifacts"))).resolve()
+# Where the pairs files lie that a training config names.
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
 # A folder with a sentence-transformers model; empty takes all-MiniLM-L6-v2 from its PyPI package.
 EMBEDDER_PATH = env.str("EMBEDDER_PATH", default="")
 

@@ -105,7 +105,7 @@ class SentenceTransformerEmbedder:
         if dimension is None:
             raise ImproperlyConfigured(f"The model in {folder} makes no sentence vectors. {REMEDY}")
         self.dimension: int = dimension
-        self.version: str = f"{name}@{_fingerprint(folder)}/{self._model.max_seq_length}/{TEMPLATE_VERSION}"
+        self.version: str = _version(folder, name=name)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return the unit vectors of `texts`, float32, shape (len(texts), dimension).
@@ -131,14 +131,35 @@ def load_embedder() -> Embedder:
         ImproperlyConfigured: if there is neither; says what to do.
 
     """
+    folder, name = _installed()
+    return SentenceTransformerEmbedder(folder, name=name)
+
+
+def embedder_version() -> str:
+    """Return the version of the embedder that `load_embedder` would load, without loading it.
+
+    Raises:
+        ImproperlyConfigured: as `load_embedder` does.
+
+    """
+    folder, name = _installed()
+    return _version(folder, name=name)
+
+
+def _installed() -> tuple[Path, str]:
     if settings.EMBEDDER_PATH:
         folder = Path(settings.EMBEDDER_PATH)
         if not (folder / "config.json").is_file():
             raise ImproperlyConfigured(f"EMBEDDER_PATH: got {folder}, which holds no model. {REMEDY}")
-        return SentenceTransformerEmbedder(folder, name=folder.resolve().name)
+        return folder, folder.resolve().name
     if find_spec(BUNDLED_PACKAGE) is None:
         raise ImproperlyConfigured(f"EMBEDDER_PATH is not set and {BUNDLED_PACKAGE} is not installed. {REMEDY}")
-    return SentenceTransformerEmbedder(Path(str(files(BUNDLED_PACKAGE) / "model")), name=BUNDLED_NAME)
+    return Path(str(files(BUNDLED_PACKAGE) / "model")), BUNDLED_NAME
+
+
+def _version(folder: Path, *, name: str) -> str:
+    # A model of fewer tokens cuts earlier, which its weights imply.
+    return f"{name}@{_fingerprint(folder)}/{MAX_TOKENS}/{TEMPLATE_VERSION}"
 
 
 def _has_native_bfloat16(device: str) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RangeNumericFilter
 from unfold.decorators import display
 
@@ -32,7 +35,7 @@ class TrainingRunAdmin(MachineWrittenAdmin):
     search_fields = ["config_path", "adapter", "error"]
     search_help_text = "Config, adapter folder, or words of an error"
     fieldsets = [
-        (None, {"fields": ["status", "started_at", "finished_at", "duration", "steps", "adapter"]}),
+        (None, {"fields": ["status", "started_at", "finished_at", "duration", "steps", "adapter", "shown_pairs"]}),
         ("Why it ended", {"fields": ["exception_class", "shown_error", "shown_traceback"]}),
         ("Measured", {"fields": ["shown_metrics", "shown_evaluation"]}),
         ("Config", {"fields": ["config_path", "shown_config"]}),
@@ -63,6 +66,12 @@ class TrainingRunAdmin(MachineWrittenAdmin):
     def shown_adapter(self, row: TrainingRun) -> str:
         """Return the folder of the adapter, cut where it is long."""
         return lines(row.adapter) if row.adapter else "-"
+
+    @display(description="pairs used")
+    def shown_pairs(self, row: TrainingRun) -> SafeString:
+        """Return a link to the run's part of the ledger."""
+        ledger = f"{reverse('admin:training_pairuse_changelist')}?run__id__exact={row.pk}"
+        return format_html('<a href="{}" class="text-link">its part of the ledger</a>', ledger)
 
     @display(description="error")
     def shown_error(self, row: TrainingRun) -> str:

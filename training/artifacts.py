@@ -1,10 +1,9 @@
 """The folder of a run: written under a temporary name, renamed when whole, its manifest last."""
 
 import json
-import platform
+import os
 import shutil
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import yaml
 from training.config import TrainingConfig
 
 MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
 ACTIVE_LINK = "active"
-_LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "numpy")
 
 
 class OutsideRootError(ValueError):
@@ -28,10 +27,25 @@ def adapter_root(config: TrainingConfig, *, artifacts_dir: Path) -> Path:
         OutsideRootError: the config's `output_dir` leads out of the artifacts folder.
 
     """
-    root = (artifacts_dir / config.output_dir).resolve()
-    if not root.is_relative_to(artifacts_dir.resolve()) or root == artifacts_dir.resolve():
-        raise OutsideRootError(f"output_dir: got {config.output_dir}, allowed a folder under {artifacts_dir}")
-    return root
+    return _inside("output_dir", config.output_dir, artifacts_dir)
+
+
+def starting_adapter(config: TrainingConfig, *, artifacts_dir: Path) -> Path | None:
+    """Return the folder of the adapter from which the config starts, or None where it starts afresh.
+
+    `continue` starts afresh while `output_dir` has no active adapter, so that the first of many nights needs no config
+    of its own. The link `active` is followed, because it will point elsewhere when the run has ended.
+
+    Raises:
+        OutsideRootError: a folder outside the artifacts folder.
+
+    """
+    if config.init_adapter == "base":
+        return None
+    if config.init_adapter == "continue":
+        active = adapter_root(config, artifacts_dir=artifacts_dir) / ACTIVE_LINK
+        return active.resolve() if active.is_dir() else None
+    return _inside("init_adapter", config.init_adapter, artifacts_dir)
 
 
 def write_run_folder(
@@ -44,8 +58,8 @@ def write_run_folder(
 ) -> Path:
     """Write what `write_files` has, the resolved config and the manifest into `root/name`; return that folder.
 
-    Nobody ever sees a half-written folder: it appears by one rename. The link `active` beside it then points to
-    it, by another.
+    Nobody ever sees a half-written folder: it appears by one rename, once the disk has taken every byte. The link
+    `active` beside it then points to it, by another.
     """
     root.mkdir(parents=True, exist_ok=True)
     partial = root / f".{name}.partial"
@@ -53,34 +67,61 @@ def write_run_folder(
     partial.mkdir()
     try:
         write_files(partial)
-        (partial / "config.yaml").write_text(
-            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
-        )
-        content = {**manifest, "versions": _versions(), "files": sorted(path.name for path in partial.iterdir())}
-        (partial / MANIFEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_config(partial / CONFIG, config)
+        content = {**manifest, "files": sorted(path.name for path in partial.iterdir())}
+        write_json(partial / MANIFEST, content)
+        _flush(partial)
         final = root / name
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _point(root / ACTIVE_LINK, to=name)
+    activate(final)
     return final
+
+
+def activate(folder: Path) -> None:
+    """Let the link `active` beside `folder` point to it."""
+    link = folder.with_name(ACTIVE_LINK)
+    partial = link.with_name(f".{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(folder.name, target_is_directory=True)
+    partial.replace(link)
+
+
+def write_config(path: Path, config: TrainingConfig) -> None:
+    """Write the resolved config, every key of it, as YAML."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file under a temporary name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object a line, under a temporary name, then rename the file."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def _point(link: Path, *, to: str) -> None:
-    partial = link.with_name(f".{link.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(to, target_is_directory=True)
-    partial.replace(link)
+def _inside(key: str, folder: str, artifacts_dir: Path) -> Path:
+    path = (artifacts_dir / folder).resolve()
+    if not path.is_relative_to(artifacts_dir.resolve()) or path == artifacts_dir.resolve():
+        raise OutsideRootError(f"{key}: got {folder}, allowed a folder under {artifacts_dir}")
+    return path
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+def _flush(folder: Path) -> None:
+    """Have the disk take the files, so that a full one is found out before the rename."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -4,36 +4,45 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
+PreferenceGroup = Literal["curated", "drafts", "replay"]
 Chat = Sequence[Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class SftRecord:
-    """A memory pair: `prompt` and `completion` are lists of messages; `weight` in [0, 1] counts beside its age."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the records of both channels share.
 
-    id: int
+    `id` is the pair's key, None where it came from a file; `conversation` names the conversation in every database
+    it is imported into, or is None; `reward` in [0, 1] is what the dry run shows; `weight` in [0, 1] is its share of
+    the sampling weight beside its age.
+    """
+
+    id: int | None
     prompt: Chat
-    completion: Chat
     weight: float
+    reward: float
+    source: str
+    conversation: str | None
     created_at: datetime
     content_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class PreferenceRecord:
-    """A preference pair: `prompt`, `chosen` and `rejected` are lists of messages, `weight` in [0, 1] as above."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftRecord(Record):
+    """A memory pair: `prompt` and `completion` are lists of messages."""
 
-    id: int
-    prompt: Chat
+    completion: Chat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceRecord(Record):
+    """A preference pair: `prompt`, `chosen` and `rejected` are lists of messages; `group` says where it is from."""
+
     chosen: Chat
     rejected: Chat
-    weight: float
-    created_at: datetime
-    content_hash: str
-
-
-Record = SftRecord | PreferenceRecord
+    group: PreferenceGroup
 
 
 def is_held_out(key: str, *, share: float) -> bool:

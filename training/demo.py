@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training.artifacts import write_json
 from training.config import load_config
-from training.runner import FinishedRun, execute, prepare
-
-if TYPE_CHECKING:
-    from training.evaluation.probes import Answer
+from training.models import TrainingRun
+from training.preparation import Places
+from training.run_results import EVALUATION
+from training.runner import start
 
 CONFIG = Path("config/training/lora_demo.yaml")
 
@@ -31,40 +33,44 @@ _MEASURED = (
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """One question with the model's answer before and after, and whether each is right."""
+    """One question about a fact, with the model's answer before and after, and whether the latter is right."""
 
+    fact: str
     question: str
-    before: Answer
-    after: Answer
+    before: str
+    after: str
+    right_after: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
     """What the demonstration came to."""
 
-    finished: FinishedRun
+    run: TrainingRun
     summary: dict[str, Any]
     summary_path: Path
     answers: tuple[SideBySide, ...]
 
 
-def run_demo(*, base_dir: Path, artifacts_dir: Path, started: float) -> Demonstration:
+def run_demo(*, places: Places, started: float, say: Callable[[str], None]) -> Demonstration:
     """Train the demo's run on what is extracted already; leave `demo/summary.json` under the artifacts.
 
     `started` is the `time.monotonic()` at which the whole demonstration began; `seconds` counts from there.
     """
-    config_path = base_dir / CONFIG
-    finished = execute(
-        prepare(load_config(config_path), config_path=CONFIG), base_dir=base_dir, artifacts_dir=artifacts_dir
-    )
-    evaluation = finished.outcome.evaluation
+    run = start(load_config(places.project / CONFIG), config_path=CONFIG, places=places, say=say)
     summary = {
-        **{key: evaluation[key] for key in _MEASURED},
+        **{key: run.evaluation[key] for key in _MEASURED},
         "seconds": round(time.monotonic() - started, 1),
-        "adapter": str(finished.adapter),
+        "adapter": run.adapter,
     }
-    path = artifacts_dir / "demo" / "summary.json"
+    path = places.artifacts / "demo" / "summary.json"
     write_json(path, summary)
-    pairs = zip(finished.outcome.before.answers, finished.outcome.after.answers, strict=True)
-    answers = tuple(SideBySide(after.probe.question, before, after) for before, after in pairs)
-    return Demonstration(finished, summary, path, answers)
+    return Demonstration(run, summary, path, tuple(_answers(Path(run.adapter))))
+
+
+def _answers(adapter: Path) -> list[SideBySide]:
+    evaluation = json.loads((adapter / EVALUATION).read_text(encoding="utf-8"))
+    return [
+        SideBySide(answer["fact"], answer["question"], answer["before"], answer["after"], answer["right_after"])
+        for answer in evaluation["answers"]
+    ]

@@ -1,5 +1,7 @@
 """Training runs, and the ledger of what each of them consumed."""
 
+from __future__ import annotations
+
 import traceback
 from typing import Any
 
@@ -7,17 +9,31 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from memory.models import PreferencePair, SftPair
+
 
 class TrainingRunQuerySet(models.QuerySet["TrainingRun"]):
     """Vocabulary for runs."""
 
-    def running(self) -> "TrainingRunQuerySet":
+    def running(self) -> TrainingRunQuerySet:
         """Return runs that have started and not ended."""
         return self.filter(status=TrainingRun.Status.RUNNING)
 
-    def successful(self) -> "TrainingRunQuerySet":
+    def successful(self) -> TrainingRunQuerySet:
         """Return runs that left an adapter."""
         return self.filter(status=TrainingRun.Status.SUCCEEDED)
+
+    def unfinished(self) -> TrainingRunQuerySet:
+        """Return runs that `--resume` may continue: stopped by a person, or by death without a word."""
+        return self.filter(status__in=[TrainingRun.Status.RUNNING, TrainingRun.Status.INTERRUPTED])
+
+    def with_speed(self, *, base_model: str, host: str) -> TrainingRunQuerySet:
+        """Return successful runs of this base model on this machine, newest first."""
+        return (
+            self.successful()
+            .filter(config__model_name_or_path=base_model, metrics__host=host, metrics__characters__gt=0)
+            .order_by("-id")
+        )
 
 
 class TrainingRun(models.Model):
@@ -56,6 +72,23 @@ class TrainingRun(models.Model):
     def __str__(self) -> str:
         return f"run {self.pk} ({self.status})"
 
+    @property
+    def folder_name(self) -> str:
+        """The name of the run's folder; the time keeps a new database's first run out of an old one's folder."""
+        return f"run-{self.started_at:%Y%m%dT%H%M%SZ}-{self.pk}"
+
+    def advance(self, step: int) -> None:
+        """Record that an optimiser step has ended."""
+        self.steps = step
+        self.save(update_fields=["steps"])
+
+    def resume(self) -> None:
+        """Record that the run goes on after an interruption."""
+        self.status = self.Status.RUNNING
+        self.finished_at = None
+        self.error = self.exception_class = self.traceback = ""
+        self.save(update_fields=["status", "finished_at", "error", "exception_class", "traceback"])
+
     def succeed(self, *, steps: int, metrics: dict[str, Any], evaluation: dict[str, Any], adapter: str) -> None:
         """Record that the adapter is in place."""
         self.status = self.Status.SUCCEEDED
@@ -71,13 +104,39 @@ class TrainingRun(models.Model):
         """Record that a person stopped the run."""
         self._end(self.Status.INTERRUPTED, error)
 
-    def _end(self, status: "TrainingRun.Status", error: BaseException) -> None:
+    def discard(self) -> None:
+        """Record that a run which ended early will not be continued; what interrupted it stays on record."""
+        ended = "was interrupted" if self.status == self.Status.INTERRUPTED else "ended without a word"
+        self.status = self.Status.FAILED
+        self.finished_at = self.finished_at or timezone.now()
+        self.error = f"the process {ended} at step {self.steps}; discarded when the next run began"
+        self.save(update_fields=["status", "finished_at", "error"])
+
+    def _end(self, status: TrainingRun.Status, error: BaseException) -> None:
         self.status = status
         self.finished_at = timezone.now()
         self.error = str(error)
         self.exception_class = f"{type(error).__module__}.{type(error).__qualname__}"
         self.traceback = "".join(traceback.format_exception(error))
         self.save(update_fields=["status", "finished_at", "error", "exception_class", "traceback"])
+
+
+class PairUseQuerySet(models.QuerySet["PairUse"]):
+    """Both ways through the ledger."""
+
+    def runs_of(self, pair: SftPair | PreferencePair) -> TrainingRunQuerySet:
+        """Return the runs that consumed the pair, newest first."""
+        link = "sft_pair" if isinstance(pair, SftPair) else "preference_pair"
+        return TrainingRun.objects.filter(pk__in=self.filter(**{link: pair}).values("run"))
+
+    def memory_pairs_of(self, run: TrainingRun) -> models.QuerySet[SftPair]:
+        """Return the memory pairs that the run consumed."""
+        return SftPair.objects.filter(pk__in=self.filter(run=run, sft_pair__isnull=False).values("sft_pair"))
+
+    def preference_pairs_of(self, run: TrainingRun) -> models.QuerySet[PreferencePair]:
+        """Return the preference pairs that the run consumed."""
+        uses = self.filter(run=run, preference_pair__isnull=False)
+        return PreferencePair.objects.filter(pk__in=uses.values("preference_pair"))
 
 
 class PairUse(models.Model):
@@ -90,9 +149,13 @@ class PairUse(models.Model):
     )
     step = models.PositiveIntegerField(help_text="Optimiser step, from 1.")
     epoch = models.PositiveIntegerField(help_text="Pass over the channel's pool, from 0.")
-    weight = models.FloatField(help_text="Weight of the batch in the step's loss.")
+    weight = models.FloatField(
+        help_text="Weight of the pair in the step's loss: its share of the batch times its channel's factor."
+    )
     content_hash = models.CharField(max_length=64, help_text="Hash of the text as it was trained.")
     used_at = models.DateTimeField(default=timezone.now)
+
+    objects = PairUseQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -105,6 +168,10 @@ class PairUse(models.Model):
                 name="pairuse_of_exactly_one_pair",
             ),
             models.CheckConstraint(condition=Q(step__gte=1), name="pairuse_step_from_one"),
+            models.UniqueConstraint(fields=["run", "step", "sft_pair"], name="pairuse_memory_pair_once_a_step"),
+            models.UniqueConstraint(
+                fields=["run", "step", "preference_pair"], name="pairuse_preference_pair_once_a_step"
+            ),
         ]
 
     def __str__(self) -> str:

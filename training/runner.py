@@ -2,232 +2,214 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from dataclasses import asdict, dataclass
-from datetime import datetime
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.utils import timezone
+from django.db import transaction
 
-from training.artifacts import adapter_root, write_json, write_run_folder
+from training.artifacts import adapter_root
 from training.config import TrainingConfig
-from training.datasets import Chat, PreferenceRecord, Record, SftRecord
-from training.ledger import record_use, release
+from training.evaluation.evaluation_set import load_evaluation_set
+from training.history import METRICS, History
+from training.ledger import UsedBatch, record_step, release
+from training.lock import TrainerLock, trainer_lock
 from training.models import TrainingRun
-from training.sampling.plan import Channel, RunPlan, plan_run
-from training.selection import Pool, select_preference, select_sft
+from training.preparation import Places, prepare
+from training.run_results import record_success, write_results
+from training.run_state import CHECKPOINTS, WORK_FOLDER, PreparedRun, claim_state, read_state, write_state
+from training.trainer.stopping import Interrupted
+from training.unfinished import discard_unfinished, resumable_run
 
 if TYPE_CHECKING:
-    from training.trainer.dual import StepResult
-    from training.trainer.run import TrainingData, TrainingOutcome
+    from training.trainer.course import StepResult
+    from training.trainer.run import RunFolders, TrainingData, TrainingOutcome
+
+OnStep = Callable[["StepResult"], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedRun:
-    """A run that could start: its config, its pools, its course."""
+class _Job:
+    """What every process of a run gets to train."""
 
-    config: TrainingConfig
-    config_path: Path
-    sft: Pool[SftRecord]
-    preference: Pool[PreferenceRecord]
-    plan: RunPlan
+    prepared: PreparedRun
+    data: TrainingData
+    folders: RunFolders
+    checkpoint: Path | None
 
-    def records(self, channel: Channel, indices: tuple[int, ...]) -> list[Record]:
-        """Return the records at these positions of the channel's pool."""
-        pool = self.sft.train if channel == "sft" else self.preference.train
-        return [pool[index] for index in indices]
+    def train(self, on_step: OnStep) -> TrainingOutcome:
+        from training.trainer.run import train
 
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run that left an adapter."""
-
-    run: TrainingRun
-    outcome: TrainingOutcome
-    adapter: Path
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report for scripts."""
-        return {
-            "run": self.run.pk,
-            "status": self.run.status,
-            "adapter": str(self.adapter),
-            "steps": self.run.steps,
-            "sft": asdict(self.outcome.sft),
-            "preference": asdict(self.outcome.preference),
-            "evaluation": self.outcome.evaluation,
-            "tokens_per_second": self.outcome.tokens_per_second,
-            "seconds": self.outcome.seconds,
-        }
+        return train(
+            self.prepared.config,
+            self.data,
+            self.prepared.plan,
+            folders=self.folders,
+            adapter=self.prepared.adapter,
+            resume=self.checkpoint,
+            on_step=on_step,
+        )
 
 
-def prepare(config: TrainingConfig, *, config_path: Path, now: datetime | None = None) -> PreparedRun:
-    """Select the pairs and plan the run, without loading a model.
+def start(
+    config: TrainingConfig, *, config_path: Path, places: Places, say: Say, on_step: OnStep | None = None
+) -> TrainingRun:
+    """Train a new run: mark the pairs as they are used, keep the adapter, close the run's row.
+
+    A run of the same folder that died is discarded first. One that fails leaves no adapter, and its pairs are free
+    again; one that is interrupted keeps them, for `resume`. `say` hears what a person should know on the way, `on_step`
+    of every step once it is in the ledger.
 
     Raises:
-        NotEnoughPairs: a channel has fewer pairs than the config asks for.
+        LockedError: another process trains in the config's folder.
+        NotEnoughPairs, OutsideRootError, ValueError: see `prepare`; then there is no run.
+        BaseModelError, AdapterError, DivergedError, Interrupted: see `training.trainer.run.train`.
+        OSError, SafetensorError: the disk will not take a checkpoint or the adapter.
 
     """
-    sft, preference = select_sft(config), select_preference(config)
-    plan = plan_run(config, sft=sft.train, preference=preference.train, now=now or timezone.now())
-    return PreparedRun(config, config_path, sft, preference, plan)
+    root = adapter_root(config, artifacts_dir=places.artifacts)
+    with trainer_lock(root) as lock:
+        if discarded := discard_unfinished(root):
+            say(f"run {discarded.pk}: {discarded.error}")
+        prepared = prepare(config, config_path=config_path, places=places)
+        if config.init_adapter == "continue" and prepared.adapter is None:
+            say(f"{root} has no active adapter to continue from yet; starting a fresh one")
+        for bad_line in (*prepared.sft.bad_lines, *prepared.preference.bad_lines):
+            say(f"skipped {bad_line}")
+        data = _training_data(prepared, places)
+        run = _new_run(root, prepared)
+        say(
+            f"run {run.pk}: {len(prepared.sft.train)} memory pairs and {len(prepared.preference.train)} preference "
+            f"pairs, {len(prepared.plan.steps)} steps …"
+        )
+        return _execute(root, run, prepared, data, places=places, lock=lock, say=say, on_step=on_step)
 
 
-def execute(prepared: PreparedRun, *, base_dir: Path, artifacts_dir: Path) -> FinishedRun:
-    """Train, mark the pairs as they are used, keep the adapter; the run's row tells how it went.
+def resume(
+    config: TrainingConfig, *, config_path: Path, places: Places, say: Say, on_step: OnStep | None = None
+) -> TrainingRun:
+    """Continue the run of the config's folder that ended before its end, from its last checkpoint.
 
-    A run that fails or is interrupted leaves no adapter, and its pairs are free again.
+    It goes on with the config, the texts and the plan that it began with; `config` only says which folder.
 
     Raises:
-        OutsideRootError: the config's folder leads out of the artifacts folder.
-        ValueError: a file that the config names is missing or malformed.
-        BaseModelError, DivergedError: see `training.trainer.run.train`.
+        NothingToResumeError: no run of the folder can go on.
+        LockedError, BaseModelError, AdapterError, DivergedError, Interrupted, OSError, SafetensorError: see
+            `start`.
 
     """
-    # Torch and its friends take seconds to import; a dry run does without.
-    from training.trainer.run import train
+    root = adapter_root(config, artifacts_dir=places.artifacts)
+    with trainer_lock(root) as lock:
+        run = resumable_run(root)
+        if run.status == TrainingRun.Status.SUCCEEDED:
+            say(f"run {run.pk} had trained to its end; only its success was still to be recorded")
+            return run
+        prepared = read_state(root / WORK_FOLDER)
+        if prepared.config != config:
+            say(f"{config_path} differs from the config of run {run.pk}, which goes on with its own")
+        data = _training_data(prepared, places)
+        run.resume()
+        return _execute(root, run, prepared, data, places=places, lock=lock, say=say, on_step=on_step)
 
-    config = prepared.config
-    root = adapter_root(config, artifacts_dir=artifacts_dir)
-    data = _training_data(prepared, base_dir=base_dir)
-    run = TrainingRun.objects.create(
-        config_path=str(prepared.config_path), config=config.model_dump(mode="json"), status=TrainingRun.Status.RUNNING
-    )
 
-    def on_step(result: StepResult) -> None:
-        _record_step(run, prepared, result)
+def follow() -> None:
+    """Train as one of several processes that is not the main one: no database, no folder, no word."""
+    from training.trainer.processes import from_main_process
 
     try:
-        with tempfile.TemporaryDirectory(prefix="dual-channel-") as work_dir:
-            outcome = train(
-                config,
-                data,
-                prepared.plan,
-                work_dir=Path(work_dir),
-                cache_dir=artifacts_dir / "models",
-                on_step=on_step,
-            )
-        adapter = write_run_folder(
-            root,
-            # The time keeps a new database's first run from meeting the folder of an old one's.
-            f"run-{run.started_at:%Y%m%dT%H%M%SZ}-{run.pk}",
-            config=config,
-            manifest=_manifest(run, prepared),
-            write_files=lambda folder: _write_files(folder, outcome),
-        )
-    except KeyboardInterrupt as stop:
+        job: _Job = from_main_process(None)
+    except RuntimeError:
+        # The connection is gone: the main process has refused the run, and said why.
+        return
+    # The main process says how a run that was stopped goes on.
+    with suppress(Interrupted):
+        job.train(lambda _: None)
+
+
+def _execute(
+    root: Path,
+    run: TrainingRun,
+    prepared: PreparedRun,
+    data: TrainingData,
+    *,
+    places: Places,
+    lock: TrainerLock,
+    say: Say,
+    on_step: OnStep | None,
+) -> TrainingRun:
+    # Torch and its friends take seconds to import; a refusal comes before.
+    from training.trainer.checkpoints import checkpoint_step, last_checkpoint
+    from training.trainer.processes import from_main_process
+    from training.trainer.run import RunFolders
+
+    lock.name_run(run.pk)
+    work = root / WORK_FOLDER
+    checkpoint = last_checkpoint(work / CHECKPOINTS)
+    history = History.open(
+        work / METRICS, prepared.plan.steps, until=0 if checkpoint is None else checkpoint_step(checkpoint)
+    )
+
+    def step_ended(result: StepResult) -> None:
+        record_step(run, step=result.step, batches=_used_batches(prepared, result))
+        history.add(result)
+        if on_step is not None:
+            on_step(result)
+
+    try:
+        folders = RunFolders(work / CHECKPOINTS, places.models, places.references)
+        outcome = from_main_process(_Job(prepared, data, folders, checkpoint)).train(step_ended)
+        folder = write_results(root, run, prepared, outcome, history, project=places.project)
+    except (KeyboardInterrupt, Interrupted) as stop:
         run.interrupt(stop)
-        release(run)
         raise
     except BaseException as error:
         run.fail(error)
         release(run)
+        if (kept := last_checkpoint(work / CHECKPOINTS)) is None:
+            shutil.rmtree(work)
+        else:
+            say(f"run {run.pk}: the last good checkpoint is kept in {kept} until the next run begins")
         raise
-    run.succeed(
-        steps=len(outcome.steps),
-        metrics=_metrics(outcome),
-        evaluation=outcome.evaluation,
-        adapter=str(adapter),
+    record_success(run, folder)
+    shutil.rmtree(work)
+    return run
+
+
+def _new_run(root: Path, prepared: PreparedRun) -> TrainingRun:
+    work = root / WORK_FOLDER
+    state = write_state(work, prepared)
+    with transaction.atomic():
+        run = TrainingRun.objects.create(
+            config_path=str(prepared.config_path), config=prepared.config.model_dump(mode="json")
+        )
+        claim_state(state, work, run)
+    return run
+
+
+def _training_data(prepared: PreparedRun, places: Places) -> TrainingData:
+    evaluation = load_evaluation_set(
+        prepared.config,
+        base_dir=places.project,
+        sft=prepared.sft.held_out,
+        preference=prepared.preference.held_out,
     )
-    return FinishedRun(run, outcome, adapter)
-
-
-def _write_files(folder: Path, outcome: TrainingOutcome) -> None:
-    outcome.model.save_pretrained(folder, selected_adapters=["default"])
-    outcome.tokenizer.save_pretrained(folder)
-    answers = [
-        {
-            "fact": after.probe.fact,
-            "question": after.probe.question,
-            "before": before.text,
-            "after": after.text,
-            "right_before": before.is_right,
-            "right_after": after.is_right,
-        }
-        for before, after in zip(outcome.before.answers, outcome.after.answers, strict=True)
-    ]
-    write_json(folder / "evaluation.json", {**outcome.evaluation, "answers": answers})
-
-
-def _record_step(run: TrainingRun, prepared: PreparedRun, result: StepResult) -> None:
-    planned = result.planned
-    record_use(
-        run=run,
-        records=prepared.records(planned.channel, planned.indices),
-        step=result.step,
-        epoch=planned.epoch,
-        weight=1.0 / len(planned.indices),
-    )
-
-
-def _training_data(prepared: PreparedRun, *, base_dir: Path) -> TrainingData:
-    from training.evaluation.probes import load_probes
-    from training.evaluation.report import EvaluationSet
     from training.trainer.run import TrainingData
 
-    config = prepared.config
-    evaluation, retention = config.evaluation, config.retention
-    return TrainingData(
-        sft=prepared.sft.train,
-        preference=prepared.preference.train,
-        evaluation=EvaluationSet(
-            probes=load_probes(base_dir / evaluation.probes_path) if evaluation.probes_path else (),
-            sft=prepared.sft.held_out,
-            preference=prepared.preference.held_out,
-            general_text=_chats(base_dir, evaluation.general_text_path, "drift"),
-            max_new_tokens=evaluation.max_new_tokens,
-        ),
-        retention=_chats(base_dir, retention.path, "retention"),
-    )
+    return TrainingData(prepared.sft.train, prepared.preference.train, evaluation, prepared.retention)
 
 
-def _chats(base_dir: Path, path: str | None, name: str) -> tuple[tuple[Chat, Chat], ...]:
-    if path is None:
-        return ()
-    try:
-        content = json.loads((base_dir / path).read_text(encoding="utf-8"))
-        return tuple((chat["prompt"], chat["completion"]) for chat in content[name])
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no list {name!r} of prompt and completion can be read from it: {error}") from error
-
-
-def _manifest(run: TrainingRun, prepared: PreparedRun) -> dict[str, Any]:
-    used = {
-        channel: sorted(
-            {
-                record.id
-                for step in prepared.plan.steps
-                if step.channel == channel
-                for record in prepared.records(step.channel, step.indices)
-            }
+def _used_batches(prepared: PreparedRun, result: StepResult) -> list[UsedBatch]:
+    return [
+        UsedBatch(
+            batch.channel,
+            [prepared.records(batch.channel)[index] for index in batch.indices],
+            epoch=batch.epoch,
+            weight=result.metrics[f"{batch.channel}/factor"] / len(batch.indices),
         )
-        for channel in ("sft", "preference")
-    }
-    return {
-        "run": run.pk,
-        "base_model": prepared.config.model_name_or_path,
-        "seed": prepared.config.seed,
-        "created_at": timezone.now().isoformat(),
-        "sft_pairs": used["sft"],
-        "preference_pairs": used["preference"],
-    }
-
-
-def _metrics(outcome: TrainingOutcome) -> dict[str, Any]:
-    return {
-        "sft": asdict(outcome.sft),
-        "preference": asdict(outcome.preference),
-        "tokens_per_second": outcome.tokens_per_second,
-        "seconds": outcome.seconds,
-        "steps": [
-            {
-                "step": result.step,
-                f"{result.planned.channel}/loss": result.loss,
-                "learning_rate": result.learning_rate,
-                **({} if result.retention_kl is None else {"retention/kl": result.retention_kl}),
-            }
-            for result in outcome.steps
-        ],
-    }
+        for batch in result.planned.batches
+        if batch.channel in result.trained
+    ]

@@ -1,18 +1,25 @@
-"""The rows that a config selects, as records for the trainer."""
+"""The pairs that a config selects, from the database or a file, as records for the trainer."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from memory.models import PreferencePair, SftPair
+from django.conf import settings
+
+from memory.bulk import text_list
+from memory.models import PreferencePair, ReviewStatus, SftPair
 from memory.models.querysets import TrainingPairQuerySet
 from training.config import ChannelFilters, TrainingConfig
-from training.datasets import PreferenceRecord, SftRecord, is_held_out
+from training.datasets import Chat, PreferenceRecord, Record, SftRecord, is_held_out
+from training.jsonl import BadLine, PairsFile, pairs_path, preference_jsonl, sft_jsonl
+from training.preference_groups import preference_group
 
-_Record = TypeVar("_Record", SftRecord, PreferenceRecord)
+_Record = TypeVar("_Record", bound=Record)
 
 # What names a conversation in every database it is imported into.
 _CONVERSATION_KEY = ("conversation__source_system", "conversation__external_id")
+_CHUNK = 2000
 
 
 class NotEnoughPairs(ValueError):  # noqa: N818 - a standard word of the product
@@ -21,72 +28,131 @@ class NotEnoughPairs(ValueError):  # noqa: N818 - a standard word of the product
 
 @dataclass(frozen=True, slots=True)
 class Pool(Generic[_Record]):
-    """The pairs of one channel: those to train, those held out of every training."""
+    """The pairs of one channel: those to train, those held out of every training, lines of a file that are none."""
 
     train: tuple[_Record, ...]
     held_out: tuple[_Record, ...]
+    bad_lines: tuple[BadLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pairs of both channels."""
+
+    sft: Pool[SftRecord]
+    preference: Pool[PreferenceRecord]
+
+
+def select_pools(config: TrainingConfig) -> Pools:
+    """Return what either channel has, newest first; with `allow_one_channel`, nothing to train in one of them.
+
+    Raises:
+        NotEnoughPairs: a channel has fewer pairs than its minimum, and may not be left out or is not the only one.
+        PairsFileError: a file of pairs is missing, outside of DATA_DIR or damaged.
+
+    """
+    pools = Pools(select_sft(config), select_preference(config))
+    if not pools.sft.train and not pools.preference.train:
+        raise NotEnoughPairs(
+            "no channel has enough pairs to train, allowed "
+            f"{config.min_sft_pairs} or more memory pairs (min_sft_pairs) or {config.min_preference_pairs} or more "
+            "preference pairs (min_preference_pairs); `manage.py pair_stats` shows what there is"
+        )
+    return pools
 
 
 def select_sft(config: TrainingConfig) -> Pool[SftRecord]:
-    """Return the memory pairs that the config selects, newest first.
-
-    Raises:
-        NotEnoughPairs: fewer than `min_sft_pairs` are left to train.
-
-    """
-    rows = _filtered(SftPair.objects.trainable(), config.sft_filters).values_list(
-        *("id", "instruction", "response", "context", "reward_intensity", "sampling_weight", "created_at"),
-        *("content_hash", *_CONVERSATION_KEY),
-    )
-    keyed = (
-        (
-            _key(row[-2:], fallback=row[7]),
-            SftRecord(
-                id=row[0],
-                prompt=(*row[3], {"role": "user", "content": row[1]}),
-                completion=({"role": "assistant", "content": row[2]},),
-                weight=row[4] * row[5],
-                created_at=row[6],
-                content_hash=row[7],
-            ),
-        )
-        for row in rows.iterator(chunk_size=2000)
-    )
-    return _split("memory", keyed, config, minimum=config.min_sft_pairs, key="min_sft_pairs")
+    """Return the memory pairs that the config selects, newest first; see `select_pools`."""
+    share = config.evaluation.validation_share
+    if config.sft_jsonl is None:
+        records = list(_sft_records(config.sft_filters))
+        pool = _divided(records, share=share, kept_out=_texts_held_out(records, share=share))
+    else:
+        path = pairs_path("sft_jsonl", config.sft_jsonl, data_dir=settings.DATA_DIR)
+        pool = _from_file(sft_jsonl(path), config.sft_filters, share=share)
+    is_off = config.sft_weight == 0 and config.batch_mixing != "alternating"
+    return _checked("memory", pool, config, minimum=config.min_sft_pairs, key="min_sft_pairs", is_off=is_off)
 
 
 def select_preference(config: TrainingConfig) -> Pool[PreferenceRecord]:
-    """Return the preference pairs that the config selects, newest first.
+    """Return the preference pairs that the config selects, newest first; see `select_pools`."""
+    share = config.evaluation.validation_share
+    if config.preference_jsonl is None:
+        # No two preference pairs have the same text, so none can have that of a held-out one.
+        pool = _divided(list(_preference_records(config.preference_filters)), share=share)
+    else:
+        path = pairs_path("preference_jsonl", config.preference_jsonl, data_dir=settings.DATA_DIR)
+        pool = _from_file(preference_jsonl(path), config.preference_filters, share=share)
+    if (shares := config.preference_shares) is not None:
+        pool = replace(pool, train=tuple(record for record in pool.train if getattr(shares, record.group) > 0))
+    return _checked(
+        "preference", pool, config, minimum=config.min_preference_pairs, key="min_preference_pairs", is_off=False
+    )
 
-    Raises:
-        NotEnoughPairs: fewer than `min_preference_pairs` are left to train.
 
+def retention_pairs(config: TrainingConfig, *, trained: Collection[int | None] = ()) -> tuple[tuple[Chat, Chat], ...]:
+    """Return prompt and completion of approved memory pairs that earlier runs used, newest first.
+
+    At most `retention.approved_pairs`, none of which is held out or has its id in `trained`: a pair is either learned
+    or held to what the reference says.
     """
-    rows = _filtered(PreferencePair.objects.trainable(), config.preference_filters).values_list(
-        *("id", "prompt", "chosen", "rejected", "confidence", "sampling_weight", "created_at"),
+    approved = SftPair.objects.trainable().approved().used().order_by("-created_at", "-id")
+    share = config.evaluation.validation_share
+    found = (
+        (record.prompt, record.completion)
+        for record in _as_sft_records(approved)
+        if record.id not in trained and not _is_held_out(record, share=share)
+    )
+    return tuple(islice(found, config.retention.approved_pairs))
+
+
+def _sft_records(filters: ChannelFilters) -> Iterator[SftRecord]:
+    return _as_sft_records(_filtered(SftPair.objects.trainable(), filters))
+
+
+def _as_sft_records(pairs: Any) -> Iterator[SftRecord]:
+    rows = pairs.values_list(
+        *("id", "instruction", "response", "context", "reward_intensity", "sampling_weight", "source", "created_at"),
         *("content_hash", *_CONVERSATION_KEY),
+        named=True,
     )
-    keyed = (
-        (
-            _key(row[-2:], fallback=row[7]),
-            PreferenceRecord(
-                id=row[0],
-                prompt=tuple(row[1]),
-                chosen=({"role": "assistant", "content": row[2]},),
-                rejected=({"role": "assistant", "content": row[3]},),
-                weight=row[4] * row[5],
-                created_at=row[6],
-                content_hash=row[7],
-            ),
+    for row in rows.iterator(chunk_size=_CHUNK):
+        yield SftRecord(
+            id=row.id,
+            prompt=(*row.context, {"role": "user", "content": row.instruction}),
+            completion=({"role": "assistant", "content": row.response},),
+            weight=row.reward_intensity * row.sampling_weight,
+            reward=row.reward_intensity,
+            source=row.source,
+            conversation=_name(row.conversation__source_system, row.conversation__external_id),
+            created_at=row.created_at,
+            content_hash=row.content_hash,
         )
-        for row in rows.iterator(chunk_size=2000)
+
+
+def _preference_records(filters: ChannelFilters) -> Iterator[PreferenceRecord]:
+    rows = _filtered(PreferencePair.objects.trainable(), filters).values_list(
+        *("id", "prompt", "chosen", "rejected", "confidence", "sampling_weight", "margin", "source", "review_status"),
+        *("created_at", "content_hash", *_CONVERSATION_KEY),
+        named=True,
     )
-    return _split("preference", keyed, config, minimum=config.min_preference_pairs, key="min_preference_pairs")
+    for row in rows.iterator(chunk_size=_CHUNK):
+        yield PreferenceRecord(
+            id=row.id,
+            prompt=tuple(row.prompt),
+            chosen=({"role": "assistant", "content": row.chosen},),
+            rejected=({"role": "assistant", "content": row.rejected},),
+            weight=row.confidence * row.sampling_weight,
+            reward=row.margin,
+            source=row.source,
+            group=preference_group(row.source, approved=row.review_status == ReviewStatus.APPROVED),
+            conversation=_name(row.conversation__source_system, row.conversation__external_id),
+            created_at=row.created_at,
+            content_hash=row.content_hash,
+        )
 
 
 def _filtered(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> Any:
-    if filters.approved_only:
-        rows = rows.approved()
     if filters.participant is not None:
         rows = rows.filter(conversation__participant__in=filters.participant)
     return rows.order_by("-created_at", "-id").matching(  # type: ignore[attr-defined]  # of both channels' query sets, not of their base
@@ -94,27 +160,59 @@ def _filtered(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> Any:
         is_used=False if filters.unused_only else None,
         since=filters.since,
         min_confidence=filters.min_confidence,
+        min_reward=filters.min_reward,
+        review_status=filters.review_status,
         limit=filters.limit,
     )
 
 
-def _key(names: tuple[str | None, str | None], *, fallback: str) -> str:
+def _from_file(file: PairsFile[_Record], filters: ChannelFilters, *, share: float) -> Pool[_Record]:
+    newest_first = sorted(file.records, key=lambda record: record.created_at, reverse=True)
+    pool = _divided(newest_first[: filters.limit], share=share)
+    return replace(pool, bad_lines=file.bad_lines)
+
+
+def _divided(records: Sequence[_Record], *, share: float, kept_out: Collection[str] = ()) -> Pool[_Record]:
+    """Return the records to train and the held-out ones; a text that is held out is trained nowhere.
+
+    `kept_out` are content hashes that are held out besides those of `records`.
+    """
+    held_out = tuple(record for record in records if _is_held_out(record, share=share))
+    texts = {record.content_hash for record in held_out}.union(kept_out)
+    return Pool(tuple(each for each in records if each.content_hash not in texts and each.weight > 0), held_out)
+
+
+def _texts_held_out(records: Sequence[SftRecord], *, share: float) -> set[str]:
+    """Return the content hashes among `records` that a held-out conversation has as well, whatever the filters.
+
+    Without it, a text could be trained tonight because a filter hides its held-out twin, and measured tomorrow.
+    """
+    hashes = text_list([record.content_hash for record in records], using=SftPair.objects.db)
+    rows = SftPair.objects.trainable().filter(content_hash__in=hashes).values_list("content_hash", *_CONVERSATION_KEY)
+    return {
+        text
+        for text, system, external_id in rows.iterator(chunk_size=_CHUNK)
+        if is_held_out(_name(system, external_id) or text, share=share)
+    }
+
+
+def _is_held_out(record: Record, *, share: float) -> bool:
     # A pair that came without its conversation is its own.
-    return fallback if names[0] is None else f"{names[0]}:{names[1]}"
+    return is_held_out(record.conversation or record.content_hash, share=share)
 
 
-def _split(
-    channel: str, keyed: Iterable[tuple[str, _Record]], config: TrainingConfig, *, minimum: int, key: str
+def _name(source_system: str | None, external_id: str | None) -> str | None:
+    return None if source_system is None else f"{source_system}:{external_id}"
+
+
+def _checked(
+    channel: str, pool: Pool[_Record], config: TrainingConfig, *, minimum: int, key: str, is_off: bool
 ) -> Pool[_Record]:
-    share = config.evaluation.validation_share
-    train: list[_Record] = []
-    held_out: list[_Record] = []
-    for name, record in keyed:
-        (held_out if is_held_out(name, share=share) else train).append(record)
-    trainable = sum(record.weight > 0 for record in train)
-    if trainable < minimum:
-        raise NotEnoughPairs(
-            f"the {channel} channel has {trainable} pairs to train ({len(held_out)} more are held out), "
-            f"allowed {minimum} or more ({key}); `manage.py pair_stats` shows what there is"
-        )
-    return Pool(tuple(record for record in train if record.weight > 0), tuple(held_out))
+    if len(pool.train) >= minimum and not is_off:
+        return pool
+    if is_off or config.allow_one_channel:
+        return replace(pool, train=())
+    raise NotEnoughPairs(
+        f"the {channel} channel has {len(pool.train)} pairs to train ({len(pool.held_out)} more are held out), "
+        f"allowed {minimum} or more ({key}); `manage.py pair_stats` shows what there is"
+    )

@@ -88,6 +88,7 @@ class TrainingPairQuerySet(models.QuerySet[_Pair]):
         is_used: bool | None,
         since: datetime | None,
         min_confidence: float | None,
+        review_status: Sequence[str] | None,
     ) -> Self:
         found = self
         if source is not None:
@@ -98,6 +99,8 @@ class TrainingPairQuerySet(models.QuerySet[_Pair]):
             found = found.since(since)
         if min_confidence is not None:
             found = found.filter(confidence__gte=min_confidence)
+        if review_status is not None:
+            found = found.filter(review_status__in=list(review_status))
         return found
 
 
@@ -117,10 +120,20 @@ class SftPairQuerySet(TrainingPairQuerySet["SftPair"]):
         min_instruction_length: int | None = None,
         min_response_length: int | None = None,
         min_confidence: float | None = None,
+        min_reward: float | None = None,
+        review_status: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Self:
         """Return pairs that pass every filter given; lengths in characters; `limit` keeps the newest."""
-        found = self._matching(source=source, is_used=is_used, since=since, min_confidence=min_confidence)
+        found = self._matching(
+            source=source,
+            is_used=is_used,
+            since=since,
+            min_confidence=min_confidence,
+            review_status=review_status,
+        )
+        if min_reward is not None:
+            found = found.filter(reward_intensity__gte=min_reward)
         if min_instruction_length is not None:
             found = found.alias(instruction_length=Length("instruction")).filter(
                 instruction_length__gte=min_instruction_length
@@ -141,10 +154,23 @@ class PreferencePairQuerySet(TrainingPairQuerySet["PreferencePair"]):
         since: datetime | None = None,
         min_response_length: int | None = None,
         min_confidence: float | None = None,
+        min_reward: float | None = None,
+        review_status: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Self:
-        """Return pairs that pass every filter given; lengths in characters; `limit` keeps the newest."""
-        found = self._matching(source=source, is_used=is_used, since=since, min_confidence=min_confidence)
+        """Return pairs that pass every filter given; lengths in characters; `limit` keeps the newest.
+
+        The reward of a preference pair is its margin.
+        """
+        found = self._matching(
+            source=source,
+            is_used=is_used,
+            since=since,
+            min_confidence=min_confidence,
+            review_status=review_status,
+        )
+        if min_reward is not None:
+            found = found.filter(margin__gte=min_reward)
         if min_response_length is not None:
             found = found.alias(chosen_length=Length("chosen"), rejected_length=Length("rejected")).filter(
                 chosen_length__gte=min_response_length, rejected_length__gte=min_response_length

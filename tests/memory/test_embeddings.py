@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory import embeddings
-from memory.embeddings import Embedder, from_bytes, load_embedder, pair_text, to_bytes, unit_rows
+from memory.embeddings import Embedder, embedder_version, from_bytes, load_embedder, pair_text, to_bytes, unit_rows
 
 
 @pytest.fixture
@@ -66,6 +66,20 @@ def test_no_model_at_all_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, fre
     assert str(found.value) == f"EMBEDDER_PATH is not set and no_such_package is not installed. {embeddings.REMEDY}"
 
 
+def test_the_version_is_known_without_a_model_that_could_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+
+    with override_settings(EMBEDDER_PATH=str(tmp_path)):
+        first = embedder_version()
+        (tmp_path / "model.safetensors").write_bytes(b"other weights")
+        second = embedder_version()
+
+    assert first.startswith(f"{tmp_path.name}@")
+    assert first.endswith(f"/{embeddings.MAX_TOKENS}/{embeddings.TEMPLATE_VERSION}")
+    assert second != first
+
+
 @pytest.fixture(scope="module")
 def real() -> Embedder:
     return load_embedder()
@@ -99,6 +113,7 @@ def test_the_real_embedder_tells_the_same_from_the_different(real: Embedder) -> 
 
 @pytest.mark.slow
 def test_the_version_names_model_weights_length_and_template(real: Embedder) -> None:
+    assert real.version == embedder_version()
     name, length, template = real.version.split("/")
 
     assert name.startswith("all-MiniLM-L6-v2@")

@@ -13,15 +13,18 @@ def conversation(name: str, *, participant: str = "Maren") -> Conversation:
 
 
 def sft_pairs(count: int, *, age_days: float = 0, **fields: Any) -> list[SftPair]:
-    """Store memory pairs, each of its own conversation."""
+    """Store memory pairs, each of its own conversation unless one is given."""
     created_at = timezone.now() - timedelta(days=age_days)
     first = SftPair.objects.count()
     SftPair.objects.insert(
         SftPair(
-            conversation=conversation(f"sft-{number}"),
-            instruction=f"question {number}",
-            response=f"answer {number}",
-            **{"created_at": created_at, **fields},
+            **{
+                "conversation": fields.get("conversation") or conversation(f"sft-{number}"),
+                "instruction": f"question {number}",
+                "response": f"answer {number}",
+                "created_at": created_at,
+                **fields,
+            }
         )
         for number in range(first, first + count)
     )
@@ -29,15 +32,19 @@ def sft_pairs(count: int, *, age_days: float = 0, **fields: Any) -> list[SftPair
 
 
 def preference_pairs(count: int, **fields: Any) -> list[PreferencePair]:
-    """Store preference pairs, each of its own conversation."""
+    """Store preference pairs, each of its own conversation unless one is given."""
     first = PreferencePair.objects.count()
     PreferencePair.objects.insert(
         PreferencePair(
-            conversation=conversation(f"preference-{number}"),
-            prompt=[{"role": "user", "content": f"question {number}"}],
-            chosen=f"plain answer {number}",
-            rejected=f"what a wonderful question number {number}",
-            **{"source": "rating", "margin": 1.0, **fields},
+            **{
+                "conversation": fields.get("conversation") or conversation(f"preference-{number}"),
+                "prompt": [{"role": "user", "content": f"question {number}"}],
+                "chosen": f"plain answer {number}",
+                "rejected": f"what a wonderful question number {number}",
+                "source": "rating",
+                "margin": 1.0,
+                **fields,
+            }
         )
         for number in range(first, first + count)
     )

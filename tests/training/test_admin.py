@@ -41,6 +41,17 @@ def test_a_failed_run_shows_config_duration_and_traceback(admin_client: Client) 
     assert "Traceback (most recent call last):" in shown
 
 
+def test_a_run_links_to_its_part_of_the_ledger(admin_client: Client) -> None:
+    run, memory = new_run(), sft_pair()
+    for step in (1, 2):
+        PairUse.objects.create(run=run, sft_pair=memory, step=step, epoch=0, weight=0.4, content_hash="0" * 64)
+    PairUse.objects.create(run=new_run(), sft_pair=memory, step=1, epoch=0, weight=0.4, content_hash="0" * 64)
+    shown = admin_client.get(reverse("admin:training_trainingrun_change", args=[run.pk])).content.decode()
+    ledger = f"{reverse('admin:training_pairuse_changelist')}?run__id__exact={run.pk}"
+    assert f'href="{ledger}"' in shown
+    assert admin_client.get(ledger).context["cl"].result_count == 2
+
+
 def test_the_ledger_links_to_pairs_of_both_channels(admin_client: Client) -> None:
     run = new_run()
     memory, reward = sft_pair(), preference_pair()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.artifacts import OutsideRootError, adapter_root, write_json, write_run_folder
+from training.artifacts import OutsideRootError, adapter_root, starting_adapter, write_json, write_run_folder
 from training.config import TrainingConfig, load_config
 
 CONFIG = TrainingConfig(model_name_or_path="any", output_dir="lora/test", seed=7)
@@ -20,7 +20,6 @@ def test_the_folder_holds_adapter_config_and_manifest(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"] == 1
     assert manifest["files"] == ["adapter_model.safetensors", "config.yaml"]
-    assert manifest["versions"]["torch"].startswith("2.13.0")
     assert load_config(folder / "config.yaml") == CONFIG
 
 
@@ -42,6 +41,24 @@ def test_the_active_link_moves_to_the_newest_run(tmp_path: Path) -> None:
         write_run_folder(tmp_path, name, config=CONFIG, manifest={}, write_files=save_weights)
     assert (tmp_path / "active" / "adapter_model.safetensors").read_bytes() == b"weights"
     assert (tmp_path / "active").resolve() == tmp_path / "run-2"
+
+
+@pytest.mark.parametrize("init_adapter", ["../elsewhere", "/etc/adapters", "."])
+def test_an_adapter_outside_the_artifacts_is_refused(tmp_path: Path, init_adapter: str) -> None:
+    config = CONFIG.model_copy(update={"init_adapter": init_adapter})
+    with pytest.raises(OutsideRootError, match=rf"^init_adapter: got {init_adapter}, allowed a folder under "):
+        starting_adapter(config, artifacts_dir=tmp_path)
+
+
+def test_a_run_starts_afresh_or_from_the_active_adapter_or_from_a_folder(tmp_path: Path) -> None:
+    continuing = CONFIG.model_copy(update={"init_adapter": "continue"})
+    assert starting_adapter(CONFIG, artifacts_dir=tmp_path) is None
+    assert starting_adapter(continuing, artifacts_dir=tmp_path) is None
+    root = adapter_root(CONFIG, artifacts_dir=tmp_path)
+    written = write_run_folder(root, "run-1", config=CONFIG, manifest={}, write_files=save_weights)
+    assert starting_adapter(continuing, artifacts_dir=tmp_path) == written
+    named = CONFIG.model_copy(update={"init_adapter": "lora/other/run-7"})
+    assert starting_adapter(named, artifacts_dir=tmp_path) == tmp_path / "lora" / "other" / "run-7"
 
 
 @pytest.mark.parametrize("output_dir", ["../elsewhere", "/etc/adapters", "."])

@@ -1,13 +1,19 @@
 """What was used is marked with time and epoch, and set free when nothing came of it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
+from django.db import IntegrityError
 from django.utils import timezone
 
 from memory.models import SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from training.config import TrainingConfig
-from training.ledger import record_use, release
+from training.datasets import Record
+from training.ledger import UsedBatch, record_step, release
 from training.models import PairUse, TrainingRun
+from training.sampling.plan import Channel
 from training.selection import select_preference, select_sft
 
 pytestmark = pytest.mark.django_db
@@ -27,11 +33,19 @@ def new_run() -> TrainingRun:
     return TrainingRun.objects.create(config_path="run.yaml", config={})
 
 
+def batch(records: Sequence[Record], *, channel: Channel = "sft", epoch: int = 0, weight: float = 1.0) -> UsedBatch:
+    return UsedBatch(channel, records, epoch=epoch, weight=weight)
+
+
+def sft_records(pairs: list[SftPair]) -> list[Record]:
+    records = {record.id: record for record in select_sft(CONFIG).train}
+    return [records[pair.pk] for pair in pairs]
+
+
 def test_a_batch_is_marked_with_a_ledger_row_for_each_pair() -> None:
     pairs = sft_pairs(3)
     run, before = new_run(), timezone.now()
-    records = {record.id: record for record in select_sft(CONFIG).train}
-    record_use(run=run, records=[records[pair.pk] for pair in pairs[:2]], step=4, epoch=1, weight=0.5)
+    record_step(run, step=4, batches=[batch(sft_records(pairs[:2]), epoch=1, weight=0.5)])
     pairs[0].refresh_from_db()
     assert pairs[0].is_used
     assert pairs[0].training_epoch == 1
@@ -43,35 +57,91 @@ def test_a_batch_is_marked_with_a_ledger_row_for_each_pair() -> None:
     assert uses == [(pairs[0].pk, 4, 1, 0.5), (pairs[1].pk, 4, 1, 0.5)]
     assert run.uses.filter(preference_pair=None).count() == 2
     assert run.uses.filter(content_hash=pairs[0].content_hash).count() == 1
+    run.refresh_from_db()
+    assert run.steps == 4
 
 
-def test_preference_pairs_are_marked_too() -> None:
-    (pair,) = preference_pairs(1)
+def test_a_step_of_both_channels_marks_both() -> None:
+    memory, (reward,) = sft_pairs(1), preference_pairs(1)
     run = new_run()
-    record_use(run=run, records=select_preference(CONFIG).train, step=1, epoch=0, weight=1.0)
-    pair.refresh_from_db()
-    assert pair.is_used
-    assert run.uses.get().preference_pair_id == pair.pk
+    batches = [batch(sft_records(memory)), batch(select_preference(CONFIG).train, channel="preference", weight=0.6)]
+    record_step(run, step=1, batches=batches)
+    reward.refresh_from_db()
+    assert reward.is_used
+    assert run.uses.exclude(preference_pair=None).get().preference_pair_id == reward.pk
+    assert run.uses.count() == 2
+
+
+def test_a_step_whose_second_half_fails_leaves_no_mark() -> None:
+    """The same pair twice in a step is what the database refuses."""
+    pairs = sft_pairs(1)
+    run = new_run()
+    with pytest.raises(IntegrityError):
+        record_step(run, step=1, batches=[batch(sft_records(pairs)), batch(sft_records(pairs))])
+    assert not SftPair.objects.used().exists()
+    assert not run.uses.exists()
+    run.refresh_from_db()
+    assert run.steps == 0
+
+
+def test_a_step_that_is_taken_again_is_in_the_ledger_once() -> None:
+    records, run = sft_records(sft_pairs(1)), new_run()
+    for step in (1, 2, 1, 2, 3):
+        record_step(run, step=step, batches=[batch(records)])
+    assert list(run.uses.order_by("id").values_list("step", flat=True)) == [1, 2, 3]
+
+
+def test_records_from_a_file_leave_no_mark() -> None:
+    records = [replace(record, id=None) for record in sft_records(sft_pairs(1))]
+    run = new_run()
+    record_step(run, step=1, batches=[batch(records)])
+    assert not run.uses.exists()
+    assert run.steps == 1
 
 
 def test_the_number_of_queries_does_not_grow_with_the_batch(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
-    sft_pairs(60)
-    run = new_run()
-    records = select_sft(CONFIG).train
+    records = sft_records(sft_pairs(60))
     for size in (2, 60):
-        with django_assert_num_queries(6):
-            record_use(run=run, records=records[:size], step=1, epoch=0, weight=1.0)
+        run = new_run()
+        with django_assert_num_queries(7):
+            record_step(run, step=1, batches=[batch(records[:size])])
 
 
-def test_a_failed_run_sets_free_what_it_alone_has_used() -> None:
+def test_the_ledger_answers_both_ways() -> None:
+    first, second = sft_pairs(2)
+    (reward,) = preference_pairs(1)
+    runs = [new_run(), new_run()]
+    for run in runs:
+        record_step(run, step=1, batches=[batch(sft_records([first]))])
+        record_step(run, step=2, batches=[batch(sft_records([first]))])
+    of_reward = batch(select_preference(CONFIG).train, channel="preference")
+    record_step(runs[1], step=3, batches=[batch(sft_records([second])), of_reward])
+    assert list(PairUse.objects.runs_of(first)) == runs[::-1]
+    assert list(PairUse.objects.runs_of(second)) == list(PairUse.objects.runs_of(reward)) == [runs[1]]
+    assert set(PairUse.objects.memory_pairs_of(runs[0])) == {first}
+    assert set(PairUse.objects.memory_pairs_of(runs[1])) == {first, second}
+    assert set(PairUse.objects.preference_pairs_of(runs[1])) == {reward}
+
+
+@pytest.mark.parametrize("ended", ["succeeded", "interrupted", "running"])
+def test_a_failed_run_sets_free_what_it_alone_has_used(ended: str) -> None:
     alone, shared = sft_pairs(2)
-    records = {record.id: record for record in select_sft(CONFIG).train}
-    earlier = new_run()
-    record_use(run=earlier, records=[records[shared.pk]], step=1, epoch=0, weight=1.0)
-    earlier.succeed(steps=1, metrics={}, evaluation={}, adapter="somewhere")
+    other = new_run()
+    record_step(other, step=1, batches=[batch(sft_records([shared]))])
+    TrainingRun.objects.update(status=ended)
     failed = new_run()
-    record_use(run=failed, records=[records[alone.pk], records[shared.pk]], step=1, epoch=0, weight=1.0)
+    record_step(failed, step=1, batches=[batch(sft_records([alone, shared]))])
     failed.fail(RuntimeError("out of memory"))
     assert release(failed) == 1
     assert set(SftPair.objects.unused().values_list("pk", flat=True)) == {alone.pk}
     assert PairUse.objects.filter(run=failed).count() == 2
+
+
+def test_what_two_failed_runs_have_used_is_free() -> None:
+    pairs = sft_pairs(1)
+    for _ in range(2):
+        run = new_run()
+        record_step(run, step=1, batches=[batch(sft_records(pairs))])
+        run.fail(RuntimeError("out of memory"))
+        release(run)
+    assert not SftPair.objects.used().exists()

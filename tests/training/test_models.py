@@ -56,6 +56,33 @@ class TestTrainingRun:
         assert not TrainingRun.objects.running().exists()
         assert not TrainingRun.objects.successful().exists()
 
+    def test_a_run_that_goes_on_has_not_ended(self) -> None:
+        run = new_run()
+        run.interrupt(KeyboardInterrupt())
+        run.resume()
+        run = TrainingRun.objects.get()
+        assert (run.status, run.finished_at) == ("running", None)
+        assert (run.error, run.exception_class, run.traceback) == ("", "", "")
+
+    def test_a_run_that_is_given_up_keeps_what_interrupted_it(self) -> None:
+        run = new_run()
+        run.advance(3)
+        run.interrupt(KeyboardInterrupt())
+        ended = run.finished_at
+        run.discard()
+        run = TrainingRun.objects.get()
+        assert run.status == "failed"
+        assert run.error == "the process was interrupted at step 3; discarded when the next run began"
+        assert (run.exception_class, run.finished_at) == ("builtins.KeyboardInterrupt", ended)
+
+    def test_the_newest_run_of_a_model_on_a_machine_says_how_fast_it_was(self) -> None:
+        config = {"model_name_or_path": "tiny"}
+        runs = [new_run(config=config) for _ in range(4)]
+        for run, host, characters in zip(runs, ("here", "here", "there", "here"), (9, 9, 9, 0), strict=True):
+            run.succeed(steps=1, metrics={"host": host, "characters": characters}, evaluation={}, adapter="any")
+        assert list(TrainingRun.objects.with_speed(base_model="tiny", host="here")) == [runs[1], runs[0]]
+        assert not TrainingRun.objects.with_speed(base_model="other", host="here").exists()
+
     def test_an_end_leaves_alone_what_others_wrote_meanwhile(self) -> None:
         run = new_run()
         TrainingRun.objects.update(config={"seed": 7})
@@ -96,6 +123,18 @@ def test_a_line_of_two_pairs_is_refused() -> None:
         new_use(sft_pair=sft_pair(), preference_pair=preference_pair())
 
 
+def test_a_pair_is_once_in_a_step() -> None:
+    of_memory, of_reward = new_use(sft_pair=sft_pair()), new_use(preference_pair=preference_pair())
+    for use, name in (
+        (of_memory, "pairuse_memory_pair_once_a_step"),
+        (of_reward, "pairuse_preference_pair_once_a_step"),
+    ):
+        use.pk = None
+        # PostgreSQL names the constraint, SQLite its columns.
+        with pytest.raises(IntegrityError, match=rf"{name}|training_pairuse\.step"), transaction.atomic():
+            use.save(force_insert=True)
+
+
 def test_a_run_of_unknown_status_is_refused() -> None:
     new_run()
     with pytest.raises(IntegrityError, match="trainingrun_status_known"), transaction.atomic():
@@ -105,4 +144,9 @@ def test_a_run_of_unknown_status_is_refused() -> None:
 def test_every_named_constraint_of_training_is_violated_here() -> None:
     models = apps.get_app_config("training").get_models()
     names = {constraint.name for model in models for constraint in model._meta.constraints}
-    assert names == {*CHECKS, "trainingrun_status_known"}
+    assert names == {
+        *CHECKS,
+        "pairuse_memory_pair_once_a_step",
+        "pairuse_preference_pair_once_a_step",
+        "trainingrun_status_known",
+    }

@@ -1,19 +1,25 @@
 """`manage.py train_dual`, as a person or a script calls it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from memory.models import SftPair
 from tests.training.rows import preference_pairs, sft_pairs
-from training.models import TrainingRun
+from training.lock import trainer_lock
+from training.models import PairUse, TrainingRun
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +35,7 @@ def config_path(tiny_model_path: str, tmp_path: Path, settings: Settings) -> Pat
         "max_length": 64,
         "min_sft_pairs": 4,
         "min_preference_pairs": 4,
+        "diversity_k": None,
         "evaluation": {"validation_share": 0.0},
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -80,7 +87,83 @@ def test_a_dry_run_changes_nothing(config_path: Path) -> None:
     assert plan["preference"]["share_of_steps"] == pytest.approx(0.6)
     assert not TrainingRun.objects.exists()
     assert not SftPair.objects.used().exists()
-    assert "pairs drawn" in call("--config", config_path, "--dry-run")
+    assert not (config_path.parent / "artifacts").exists()
+    assert plan["memory_estimate_bytes"] > 0
+    assert plan["memory_estimate_reason"] is None
+    assert plan["expected_seconds"] is None
+
+
+def test_a_dry_run_shows_which_pairs_would_be_trained(config_path: Path) -> None:
+    sft_pairs(6, source="manual")
+    preference_pairs(6)
+    shown = call("--config", config_path, "--dry-run")
+    assert "pairs drawn" in shown
+    assert "memory pairs by source" in shown
+    assert "manual" in shown
+    assert "expected time: not known before a first run on this machine" in shown
+
+
+def test_a_run_tells_the_next_how_long_it_will_take(config_path: Path) -> None:
+    sft_pairs(6)
+    preference_pairs(6)
+    call("--config", config_path)
+    sft_pairs(6)
+    preference_pairs(6)
+    plan = json.loads(call("--config", config_path, "--dry-run", "--json"))
+    assert plan["expected_seconds"] > 0
+
+
+def test_a_value_on_the_command_line_goes_over_the_config_s(config_path: Path) -> None:
+    sft_pairs(6)
+    preference_pairs(6)
+    changes = ("--set", "max_steps=10", "--set", "preference_batch_size=2")
+    plan = json.loads(call("--config", config_path, "--dry-run", "--json", *changes))
+    assert plan["steps"] == 10
+    with pytest.raises(CommandError, match="--set max_steps: allowed key=value"):
+        call("--config", config_path, "--set", "max_steps")
+
+
+def test_a_second_trainer_of_the_folder_is_told_who_holds_it(config_path: Path) -> None:
+    with trainer_lock(config_path.parent / "artifacts" / "lora" / "test"):
+        with pytest.raises(CommandError, match=r"process \d+ on .* trains here") as caught:
+            call("--config", config_path)
+        assert caught.value.returncode == 4
+
+
+def test_nothing_to_resume_is_an_error_of_one_line(config_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"^[^\n]+: no run stopped before its end; [^\n]+$") as caught:
+        call("--config", config_path, "--resume")
+    assert caught.value.returncode == 1
+
+
+def test_a_run_that_diverges_is_an_error_of_one_line(config_path: Path) -> None:
+    sft_pairs(6)
+    preference_pairs(6)
+    rates = ("--set", "sft_learning_rate=1e30", "--set", "preference_learning_rate=1e30", "--set", "warmup_steps=0")
+    with pytest.raises(CommandError, match=r"^training failed: the loss became [^\n]+ the pairs are free again$") as it:
+        call("--config", config_path, *rates)
+    assert it.value.returncode == 2
+
+
+def test_a_stopped_run_says_how_it_goes_on(config_path: Path) -> None:
+    """The signal comes in the first step, as the terminal sends it at Ctrl-C."""
+    sft_pairs(6)
+    preference_pairs(6)
+
+    def interrupt(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith('INSERT INTO "training_pairuse"') and PairUse.objects.count() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(interrupt), pytest.raises(CommandError) as caught:
+        call("--config", config_path)
+    assert caught.value.returncode == 130
+    assert str(caught.value) == (
+        "stopped after step 1; its pairs stay marked, "
+        f"`manage.py train_dual --config {config_path} --resume` goes on from there"
+    )
+    report = json.loads(call("--config", config_path, "--resume", "--json"))
+    assert (report["status"], report["steps"]) == ("succeeded", 5)
 
 
 def test_a_bad_config_is_one_error_with_every_problem(config_path: Path) -> None:

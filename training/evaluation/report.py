@@ -1,26 +1,23 @@
 """Before and after: one model measured twice on the same things."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training.datasets import Chat, PreferenceRecord, SftRecord
-from training.evaluation.measures import TokenLosses, completion_losses, greedy_answers, preference_accuracy
-from training.evaluation.probes import Answer, Probe, recall
+from training.datasets import Chat
+from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.measures import (
+    PreferenceMargins,
+    TokenLosses,
+    completion_losses,
+    greedy_answers,
+    preference_margins,
+)
+from training.evaluation.probes import Answer, recall
 from training.trainer.tokenization import Tokenization
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationSet:
-    """What training never sees: probes, held-out pairs of both channels, general text."""
-
-    probes: tuple[Probe, ...] = ()
-    sft: tuple[SftRecord, ...] = ()
-    preference: tuple[PreferenceRecord, ...] = ()
-    general_text: tuple[tuple[Chat, Chat], ...] = ()
-    max_new_tokens: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,60 +26,78 @@ class Measurement:
 
     answers: tuple[Answer, ...]
     sft_losses: TokenLosses | None
-    preference_accuracy: float | None
+    preference_margins: PreferenceMargins | None
     general_losses: TokenLosses | None
 
 
 def measure(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: EvaluationSet, *, max_length: int, when: str
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    given: EvaluationSet,
+    *,
+    max_length: int,
+    when: str,
 ) -> Measurement:
-    """Measure the model as it is now; `when` names the moment on the progress bars."""
-    was_training = model.training
-    model.eval()
+    """Measure the model as it is now, without a change to it; `when` names the moment on the progress bars."""
     tokenization = Tokenization(tokenizer, max_length=max_length)
     questions = [probe.question for probe in given.probes]
-    texts = greedy_answers(
-        model, tokenizer, questions, max_new_tokens=given.max_new_tokens, progress=f"recall {when} training"
-    )
+    texts = greedy_answers(model, tokenizer, questions, max_new_tokens=given.max_new_tokens, progress=f"recall {when}")
     held_out = [(record.prompt, record.completion) for record in given.sft]
-    measurement = Measurement(
-        answers=tuple(Answer(probe, text) for probe, text in zip(given.probes, texts, strict=True)),
-        sft_losses=_losses(model, tokenization, held_out, f"held-out memory {when} training"),
-        preference_accuracy=preference_accuracy(
-            model, tokenization, given.preference, progress=f"held-out preference {when} training"
-        )
+    margins = (
+        preference_margins(model, tokenization, given.preference, progress=f"held-out preference {when}")
         if given.preference
-        else None,
-        general_losses=_losses(model, tokenization, given.general_text, f"general text {when} training"),
+        else None
     )
-    model.train(was_training)
-    return measurement
+    return Measurement(
+        answers=tuple(Answer(probe, text) for probe, text in zip(given.probes, texts, strict=True)),
+        sft_losses=_losses(model, tokenization, held_out, f"held-out memory {when}"),
+        preference_margins=margins,
+        general_losses=_losses(model, tokenization, given.general_text, f"general text {when}"),
+    )
 
 
-def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
-    """Return what changed, as plain numbers.
+def figures(measurement: Measurement) -> dict[str, float | None]:
+    """Return the measurement as plain numbers; what was not measured, or came out as no number, is None.
 
-    Recall counts the facts that the assistant has said; those that only the person said stand apart. Drift is the
-    relative change of the median token loss on general text: 0 is none, 0.1 is 10 % worse.
+    Recall counts the facts that the assistant has said, in [0, 1]; those that only the person said stand apart.
+    Losses are those of a token, margins those of a pair, both in nats.
     """
-    told = [_recall(when, learnable=True) for when in (before, after)]
-    untold = [_recall(when, learnable=False) for when in (before, after)]
+    margins = measurement.preference_margins
+    found = {
+        "recall": _recall(measurement, learnable=True),
+        "recall_person_only": _recall(measurement, learnable=False),
+        "preference_accuracy": None if margins is None else margins.accuracy,
+        "preference_margin": None if margins is None else margins.mean,
+        "sft_loss": _mean(measurement.sft_losses),
+        "sft_loss_median": _median(measurement.sft_losses),
+        "general_loss": _mean(measurement.general_losses),
+        "general_loss_median": _median(measurement.general_losses),
+    }
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
+
+
+def drift(before: Measurement, after: Measurement) -> dict[str, float | None]:
+    """Return the relative change of the token loss on general text: 0 is none, 0.1 is 10 % worse.
+
+    `drift_ratio` is that of the median, which tracks judged quality where the mean does not (arXiv 2605.24657);
+    `drift_mean_ratio` is that of the mean.
+    """
+    first, last = figures(before), figures(after)
     return {
-        "recall_before": told[0],
-        "recall_after": told[1],
-        "recall_person_only_before": untold[0],
-        "recall_person_only_after": untold[1],
-        "preference_accuracy_before": before.preference_accuracy,
-        "preference_accuracy_after": after.preference_accuracy,
-        "sft_loss_before": _mean(before.sft_losses),
-        "sft_loss_after": _mean(after.sft_losses),
-        "drift_ratio": _change(_median(before.general_losses), _median(after.general_losses)),
-        "drift_mean_ratio": _change(_mean(before.general_losses), _mean(after.general_losses)),
+        "drift_ratio": _change(first["general_loss_median"], last["general_loss_median"]),
+        "drift_mean_ratio": _change(first["general_loss"], last["general_loss"]),
     }
 
 
+def comparison(before: Measurement, after: Measurement) -> dict[str, float | None]:
+    """Return every figure as `…_before` and `…_after`, with the drift; None where there is none."""
+    first, last = figures(before), figures(after)
+    both = [((f"{name}_before", first[name]), (f"{name}_after", last[name])) for name in first]
+    return {**dict(entry for pair in both for entry in pair), **drift(before, after)}
+
+
 def _losses(
-    model: PreTrainedModel, tokenization: Tokenization, chats: Sequence[tuple[Chat, Chat]], progress: str
+    model: PreTrainedModel | PeftModel, tokenization: Tokenization, chats: Sequence[tuple[Chat, Chat]], progress: str
 ) -> TokenLosses | None:
     return completion_losses(model, tokenization, chats, progress=progress) if chats else None
 
@@ -100,4 +115,5 @@ def _median(losses: TokenLosses | None) -> float | None:
 
 
 def _change(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after / before - 1
+    # Of a loss of 0 there is no relative change.
+    return after / before - 1 if before and after is not None else None

@@ -1,91 +1,131 @@
 """The whole course of a run, step by step, before anything is loaded."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from training.config.schema import RecencyDecay, TrainingConfig
+from training.config.schema import TrainingConfig
 from training.datasets import Record
-from training.sampling.epochs import batches, effective_size
-from training.sampling.recency import recency_weights
-from training.sampling.schedule import channel_schedule
+from training.sampling.clusters import Labels, Vectors
+from training.sampling.epochs import batches
+from training.sampling.pool import ChannelPool, channel_pool
+from training.sampling.schedule import Channel, channel_turns, step_shares
+from training.sampling.step_statistics import step_statistics
+from training.sampling.steps import PlannedBatch, PlannedStep
 
-Channel = Literal["sft", "preference"]
+__all__ = ["Channel", "PlannedBatch", "PlannedStep", "PoolSampling", "RunPlan", "plan_run"]
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStep:
-    """One optimiser step: positions in the channel's pool, shape (batch_size,), and the channel's epoch (from 0)."""
+class PoolSampling:
+    """How a pool is drawn: the sampling weight of every record, shape (n,), and its cluster where there are any."""
 
-    channel: Channel
-    indices: tuple[int, ...]
-    epoch: int
+    weights: npt.NDArray[np.float64]
+    clusters: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All steps of a run, with the sampling weight of every record of either pool, shape (n,)."""
+    """All steps of a run, with how either pool is drawn.
+
+    `statistics` has the metrics of each step that follow from the plan alone: recency, coverage of the clusters.
+    """
 
     steps: tuple[PlannedStep, ...]
-    sft_weights: npt.NDArray[np.float64]
-    preference_weights: npt.NDArray[np.float64]
+    sft: PoolSampling
+    preference: PoolSampling
+    statistics: tuple[Mapping[str, float], ...] = ()
 
 
-def sampling_weights(
-    records: Sequence[Record], *, now: datetime, decay: RecencyDecay, floor: float
-) -> npt.NDArray[np.float64]:
-    """Return each record's sampling weight, shape (n,): recency times its own weight."""
-    age = np.array([(now - record.created_at).total_seconds() for record in records], dtype=np.float64)
-    own = np.array([record.weight for record in records], dtype=np.float64)
-    return own * recency_weights(age, fast_seconds=decay.fast, slow_seconds=decay.slow, floor=floor)
+def plan_run(
+    config: TrainingConfig,
+    *,
+    sft: Sequence[Record],
+    preference: Sequence[Record],
+    embeddings: Mapping[Channel, Vectors | None],
+    now: datetime,
+) -> RunPlan:
+    """Return the course of a run over both pools; the same config, pools, embeddings and time give the same course.
 
+    `embeddings` are for each channel the unit rows of its records, float32, shape (n, d), or None, which leaves it
+    without clusters. A channel whose pool is empty takes no step.
 
-def plan_run(config: TrainingConfig, *, sft: Sequence[Record], preference: Sequence[Record], now: datetime) -> RunPlan:
-    """Return the course of a run over both pools; the same config, pools and time give the same course."""
-    decay, floor = config.recency_decay_seconds, config.recency_floor
-    weights: dict[Channel, npt.NDArray[np.float64]] = {
-        "sft": sampling_weights(sft, now=now, decay=decay.sft, floor=floor),
-        "preference": sampling_weights(preference, now=now, decay=decay.preference, floor=floor),
+    Raises:
+        ValueError: if a pool has no record that may be drawn.
+
+    """
+    # Seeds of its own for each channel, so that a change in one pool does not reshuffle the other.
+    sft_seed, preference_seed = np.random.SeedSequence(config.seed).spawn(2)
+    seeds: dict[Channel, np.random.SeedSequence] = {"sft": sft_seed, "preference": preference_seed}
+    records: dict[Channel, Sequence[Record]] = {"sft": sft, "preference": preference}
+    pools = {
+        channel: channel_pool(
+            records[channel],
+            channel=channel,
+            config=config,
+            vectors=embeddings[channel],
+            now=now,
+            seed=int(seed.generate_state(1)[0]),
+        )
+        for channel, seed in seeds.items()
+        if records[channel]
     }
-    sizes: dict[Channel, int] = {"sft": config.sft_batch_size, "preference": config.preference_batch_size}
-    # A generator a channel, so that a change in one pool does not reshuffle the other.
-    seeds = np.random.SeedSequence(config.seed).spawn(2)
+    steps = _steps(config, pools, {channel: np.random.default_rng(seeds[channel]) for channel in pools})
+    return RunPlan(
+        steps, _sampling(pools.get("sft")), _sampling(pools.get("preference")), step_statistics(steps, pools)
+    )
+
+
+def _sampling(pool: ChannelPool | None) -> PoolSampling:
+    return PoolSampling(np.empty(0)) if pool is None else PoolSampling(pool.weights, pool.clusters)
+
+
+def _steps(
+    config: TrainingConfig, pools: Mapping[Channel, ChannelPool], rngs: Mapping[Channel, np.random.Generator]
+) -> tuple[PlannedStep, ...]:
+    accumulated = config.gradient_accumulation_steps
+    sizes: dict[Channel, int] = {
+        "sft": config.sft_batch_size * accumulated,
+        "preference": config.preference_batch_size * accumulated,
+    }
     sources = {
-        channel: batches(weights[channel], batch_size=sizes[channel], rng=np.random.default_rng(seed))
-        for channel, seed in zip(weights, seeds, strict=True)
+        channel: batches(partial(pool.draw_epoch, rngs[channel]), batch_size=sizes[channel])
+        for channel, pool in pools.items()
     }
-    takes_sft = channel_schedule(
-        config.max_steps or _steps_for_epochs(config, weights, sizes),
-        sft_weight=config.sft_weight,
+    # A channel without pairs leaves every step to the other.
+    sft_weight = config.sft_weight if len(pools) == 2 else float("sft" in pools)
+    turns = channel_turns(
+        config.max_steps or _steps_for_epochs(config, pools, sizes, sft_weight=sft_weight),
+        sft_weight=sft_weight,
         mixing=config.batch_mixing,
     )
     steps = []
-    for sft_turn in takes_sft:
-        channel: Channel = "sft" if sft_turn else "preference"
-        batch = next(sources[channel])
-        steps.append(PlannedStep(channel, tuple(batch.indices.tolist()), batch.epoch))
-    return RunPlan(tuple(steps), weights["sft"], weights["preference"])
+    for channels in turns:
+        drawn = [(channel, next(sources[channel])) for channel in channels]
+        steps.append(
+            PlannedStep(tuple(PlannedBatch(channel, tuple(b.indices.tolist()), b.epoch) for channel, b in drawn))
+        )
+    return tuple(steps)
 
 
 def _steps_for_epochs(
-    config: TrainingConfig, weights: dict[Channel, npt.NDArray[np.float64]], sizes: dict[Channel, int]
+    config: TrainingConfig,
+    pools: Mapping[Channel, ChannelPool],
+    sizes: Mapping[Channel, int],
+    *,
+    sft_weight: float,
 ) -> int:
-    """Return the steps after which both channels have passed `num_train_epochs` times over their pool."""
-    shares: dict[Channel, float] = (
-        {"sft": 0.5, "preference": 0.5}
-        if config.batch_mixing == "alternating"
-        else {"sft": config.sft_weight, "preference": config.preference_weight}
-    )
-    return max(
-        int(
-            np.ceil(
-                config.num_train_epochs * np.ceil(effective_size(weights[channel]) / sizes[channel]) / shares[channel]
-            )
-        )
-        for channel in weights
+    """Return the steps after which each channel has passed `num_train_epochs` times over its pool."""
+    shares = step_shares(sft_weight=sft_weight, mixing=config.batch_mixing)
+    needed = [
+        config.num_train_epochs * math.ceil(pool.epoch_size / sizes[channel]) / shares[channel]
+        for channel, pool in pools.items()
         if shares[channel] > 0
-    )
+    ]
+    # Rounded first, so that binary fractions do not add a step to a whole number.
+    return math.ceil(round(max(needed), 9))

@@ -3,26 +3,42 @@
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+Channel = Literal["sft", "preference"]
+Mixing = Literal["interleaved", "mixed", "alternating"]
 
 
-def channel_schedule(
-    steps: int, *, sft_weight: float, mixing: Literal["interleaved", "alternating"]
-) -> npt.NDArray[np.bool_]:
-    """Return for each step, shape (steps,), whether the memory channel takes it.
+def step_shares(*, sft_weight: float, mixing: Mixing) -> dict[Channel, float]:
+    """Return for each channel the share of the steps, 0 to 1, that it has a part in.
 
-    `interleaved`: of any first n steps, the memory channel has n * `sft_weight` to within half a step. This is
-    the low-discrepancy order of Bresenham's line (1965), not a coin flip. `alternating`: strict turns, the
-    preference channel first, whatever the weight. A weight of 0 or 1 leaves one channel alone in either order.
+    A `sft_weight` of 0 or 1 leaves one channel alone in every mixing.
+
+    Raises:
+        ValueError: if `sft_weight` is not in [0, 1].
+
     """
     if not 0 <= sft_weight <= 1:
         raise ValueError(f"sft_weight: got {sft_weight}, allowed 0 to 1")
-    if sft_weight in (0, 1):
-        return np.ones(steps, dtype=np.bool_) if sft_weight else np.zeros(steps, dtype=np.bool_)
-    if mixing == "alternating":
-        turns: npt.NDArray[np.bool_] = np.arange(steps) % 2 == 1
-        return turns
-    # Rounding off the twelfth digit keeps 5 * 0.4 at 2, whatever binary fractions make of it.
-    due = np.floor(np.round(np.arange(steps + 1) * sft_weight, 12) + 0.5)
-    takes: npt.NDArray[np.bool_] = np.diff(due) > 0
-    return takes
+    if sft_weight in (0, 1) or mixing == "interleaved":
+        return {"sft": sft_weight, "preference": 1 - sft_weight}
+    share = 1.0 if mixing == "mixed" else 0.5
+    return {"sft": share, "preference": share}
+
+
+def channel_turns(steps: int, *, sft_weight: float, mixing: Mixing) -> tuple[tuple[Channel, ...], ...]:
+    """Return for each of `steps` steps the channels that take it, memory first.
+
+    `interleaved`: of any first n steps, the memory channel has n * `sft_weight` to within half a step. This is
+    the low-discrepancy order of Bresenham's line (1965, doi 10.1147/sj.41.0025), not a coin flip. `alternating`:
+    strict turns, the preference channel first, whatever the weight. `mixed`: both channels take every step. A
+    weight of 0 or 1 leaves one channel alone in every mixing.
+
+    Raises:
+        ValueError: if `sft_weight` is not in [0, 1].
+
+    """
+    shares = step_shares(sft_weight=sft_weight, mixing=mixing)
+    if min(shares.values()) == 1:
+        return (("sft", "preference"),) * steps
+    due = np.floor(np.arange(steps + 1) * shares["sft"] + (0.0 if mixing == "alternating" else 0.5))
+    return tuple(("sft",) if is_due else ("preference",) for is_due in np.diff(due) > 0)

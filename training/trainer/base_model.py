@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.config.schema import TrainingConfig
@@ -46,18 +45,6 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
-
-
-def lora_config(config: TrainingConfig) -> LoraConfig:
-    """Return PEFT's config of the adapter; its update is zero at the start."""
-    modules = config.lora.target_modules
-    return LoraConfig(
-        r=config.lora.r,
-        lora_alpha=config.lora.lora_alpha,
-        lora_dropout=config.lora.lora_dropout,
-        target_modules=modules if isinstance(modules, str) else list(modules),
-        task_type="CAUSAL_LM",
-    )
 
 
 def locate_model(name: str, *, cache_dir: Path) -> str:

@@ -1,40 +1,35 @@
 """The trainer of both channels: TRL's DPO, with a memory stream beside it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType, gather_object
 from datasets import Dataset
-from peft import LoraConfig
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    get_scheduler,
-)
+from transformers import PreTrainedTokenizerBase, Trainer, get_scheduler
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.utils import use_adapter
 
-from training.sampling.plan import PlannedStep
-from training.trainer.batches import SFT, BothChannels, DualCollator, Example
-from training.trainer.completions import CompletionScorer, completion_logits
+from training.sampling.plan import Channel
+from training.trainer.adapters import StartingPoint, check_loaded
+from training.trainer.batches import Batching, BothChannels, Example, MicroBatch
+from training.trainer.checkpoints import STATE
+from training.trainer.course import Course, StepMetrics, StepResult
+from training.trainer.lora_linear import fuse_lora
+from training.trainer.preference_inputs import preference_inputs
 from training.trainer.retention import Retention
+from training.trainer.scoring import PlacedLogits, TokenScores, add_placed_head, score_tokens
+from training.trainer.step_end import Measure, StepEnd
 
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What one optimiser step did: its number (from 1), its plan, the loss of its channel, KL on retention text."""
-
-    step: int
-    planned: PlannedStep
-    loss: float
-    retention_kl: float | None
-    learning_rate: float
+# Where the processes hold whole layers, which the fused LoRA product needs.
+_WHOLE_LAYERS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 class DivergedError(RuntimeError):
@@ -42,62 +37,70 @@ class DivergedError(RuntimeError):
 
 
 class DualChannelTrainer(DPOTrainer):
-    """Trains a LoRA adapter on a planned sequence of memory batches and preference batches.
+    """Trains a LoRA adapter on a planned sequence of steps over memory pairs and preference pairs.
 
-    Preference batches go through TRL's own DPO loss (Rafailov et al. 2023, arXiv 2305.18290); memory batches
-    through the mean negative log-likelihood of the completion tokens, which is SFT's. The reference is the model
-    without its adapter, computed once for each pair.
+    Preference pairs go through TRL's own losses (DPO: Rafailov et al. 2023, arXiv 2305.18290); memory pairs through
+    the mean negative log-likelihood of the completion tokens, which is SFT's. The reference is what training starts
+    from: the model without its adapter, or a frozen copy of the adapter that was taken up.
+
+    A step runs in micro-batches of rows of like length, in which chosen and rejected answers share their prompt.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        start: StartingPoint,
         args: DPOConfig,
         tokenizer: PreTrainedTokenizerBase,
-        lora: LoraConfig,
+        course: Course,
+        batching: Batching,
         *,
-        sft: Sequence[Example],
-        preference: Sequence[Example],
-        steps: Sequence[PlannedStep],
-        learning_rates: dict[str, float],
-        retention: Retention | None,
         on_step: Callable[[StepResult], None],
+        measure: Measure,
     ) -> None:
-        self.sft_examples = sft
-        self.planned_steps = steps
-        self.learning_rates = learning_rates
-        self.retention = retention
-        self._on_step = on_step
-        self._last_loss: tuple[float, float | None] = (float("nan"), None)
+        self.course = course
+        self.batching = batching
+        self.stopped: set[Channel] = set()
+        self.stop_requested = False
         self.tokens_seen = 0
+        self.first_losses: dict[int, float] = {}
+        self._on_step = on_step
+        self._step_metrics: dict[str, float] = {}
+        self._trained: tuple[Channel, ...] = ()
         super().__init__(
-            model=model,
+            model=start.model,
             args=args,
-            train_dataset=Dataset.from_list(list(preference)),
+            # What is trained comes from `get_train_dataloader`; TRL only looks at the columns of a first row.
+            train_dataset=Dataset.from_list([{"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]}]),
             processing_class=tokenizer,
-            peft_config=lora,
+            peft_config=start.lora,
         )
         # Both write to standard output, which belongs to the command's own answer.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.add_callback(_StepEnd(self))
+        self.add_callback(StepEnd(self, measure))
+        add_placed_head(self.model.get_base_model())
+        if self.accelerator.distributed_type in _WHOLE_LAYERS:
+            fuse_lora(self.model, dtype=torch.bfloat16 if args.bf16 else self.model.get_base_model().dtype)
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        """Leave the preference examples as they are: they come tokenised."""
+        """Leave the dataset alone: examples come tokenised."""
         return dataset
 
     def get_train_dataloader(self) -> DataLoader[Example]:
-        """Return the planned batches in their order, one a step."""
-        preference = self.train_dataset
-        offset = {"sft": 0, "preference": len(self.sft_examples)}
-        batches = [[offset[step.channel] + index for index in step.indices] for step in self.planned_steps]
-        loader = DataLoader(
-            BothChannels(self.sft_examples, preference),
-            batch_sampler=batches,
-            collate_fn=DualCollator(self.data_collator, self._tokenizer.pad_token_id),
-        )
-        prepared: DataLoader[Example] = self.accelerator.prepare(loader)
-        return prepared
+        """Return this process's part of the planned steps, in their order.
+
+        Processes divide a batch; one that does not come out even is trained whole by each, which is the same step.
+        """
+        offset = {"sft": 0, "preference": len(self.course.sft)}
+        rank, count = self.accelerator.process_index, self.accelerator.num_processes
+        steps = []
+        for planned in self.course.steps:
+            own = []
+            for batch in planned.batches:
+                part = batch.indices[rank::count] if len(batch.indices) % count == 0 else batch.indices
+                own += [offset[batch.channel] + index for index in part]
+            steps.append(own)
+        return DataLoader(BothChannels(self.course.sft, self.course.preference), batch_sampler=steps, collate_fn=list)
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         """Let each step run at its channel's own learning rate, under the shared course of warm-up and decay."""
@@ -109,77 +112,228 @@ class DualChannelTrainer(DPOTrainer):
             num_warmup_steps=self.args.get_warmup_steps(num_training_steps),
             num_training_steps=num_training_steps,
         ).lr_lambdas[0]
-        relative = [self.learning_rates[step.channel] / self.args.learning_rate for step in self.planned_steps]
+        relative = [self.course.rate(planned) / self.args.learning_rate for planned in self.course.steps]
         # The scheduler moves on once more after the last step.
         relative.append(0.0)
         self.lr_scheduler = LambdaLR(used, lambda step: course(step) * relative[step])
         return self.lr_scheduler
 
-    def compute_loss(
+    def training_step(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
+        inputs: Sequence[Example],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return the loss of one batch of either channel, a scalar, with the KL term where its turn has come."""
-        channel = int(inputs.pop("channel")[0])
-        self.tokens_seen += int(inputs["attention_mask"].sum())
-        loss: torch.Tensor
-        if channel == SFT:
-            loss = sft_loss(model, inputs)
-            self._metrics["train"]["sft/loss"].append(loss.item())
-        else:
-            loss = self._compute_loss(_scorer(model, inputs), inputs, return_outputs=False)
-            self._metrics["train"]["preference/loss"].append(loss.item())
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the loss became {loss.item()} at step {self.state.global_step + 1}; lower the learning rates"
-            )
-        kl = None
-        if self.retention is not None and self.state.global_step % self.retention.every_steps == 0:
-            term = self.retention.kl(model, turn=self.state.global_step // self.retention.every_steps)
-            kl = term.item()
-            self._metrics["train"]["retention/kl"].append(kl)
-            self._last_loss = (loss.item(), kl)
-            return loss + self.retention.weight * term
-        self._last_loss = (loss.item(), kl)
+        """Run one optimiser step's forward and backward passes; return its loss, a scalar.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+
+        """
+        model.train()
+        examples = [example for example in inputs if example.channel not in self.stopped]
+        self._trained = tuple(dict.fromkeys(example.channel for example in examples))
+        self._step_metrics = {}
+        total = torch.zeros((), device=self.accelerator.device)
+        if not examples:
+            return total
+        batches = self.batching.micro_batches(examples, parts=self.course.parts)
+        batches = [batch.to(self.accelerator.device) for batch in batches]
+        totals = self._totals(batches)
+        self._begin_weights(model, batches, totals)
+        factors = {channel: self.course.weights.factor(channel) for channel in self._trained}
+        metrics = StepMetrics()
+        tasks: list[Callable[[], torch.Tensor]] = []
+        retention = self.course.retention
+        if retention is not None and retention.is_due(self.state.global_step):
+            tasks.append(functools.partial(self._retention_term, model, retention, metrics))
+        for batch in batches:
+            tasks.append(functools.partial(self._loss, model, batch, examples, totals, factors, metrics))
+        for number, task in enumerate(tasks):
+            # Gradients travel between processes once a step.
+            last = number == len(tasks) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss = task()
+                if not torch.isfinite(loss):
+                    raise DivergedError(
+                        f"the loss became {loss.item()} at step {self.state.global_step + 1}; lower the learning rates"
+                    )
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        self.tokens_seen += sum(batch.tokens for batch in batches)
+        self._finish_step(metrics, factors)
+        return total
+
+    def _loss(
+        self,
+        model: torch.nn.Module,
+        batch: MicroBatch,
+        examples: Sequence[Example],
+        totals: Mapping[Channel, float],
+        factors: Mapping[Channel, float],
+        metrics: StepMetrics,
+    ) -> torch.Tensor:
+        """Return the batch's part of the step's loss; the parts of all batches add up, those of processes average."""
+        scores = self._scores(model, batch)
+        raw = self._raw_losses(batch, scores, totals, metrics)
+        if "sft" in raw:
+            means = -batch.by_sequence(scores.log_probs.detach()) / batch.lengths
+            for position, mean in zip(batch.examples[: batch.sft_count], means.tolist(), strict=False):
+                self.first_losses.setdefault(examples[position].index, mean)
+        for channel, value in raw.items():
+            metrics.add_part(f"{channel}/loss", value.item())
+        return torch.stack([factors[channel] * value for channel, value in raw.items()]).sum()
+
+    def _scores(self, model: torch.nn.Module, batch: MicroBatch) -> TokenScores:
+        placed: PlacedLogits = model(**batch.inputs, places=batch.places)
+        return score_tokens(placed.values, batch.targets)
+
+    def _raw_losses(
+        self, batch: MicroBatch, scores: TokenScores, totals: Mapping[Channel, float], metrics: StepMetrics
+    ) -> dict[Channel, torch.Tensor]:
+        processes = self.accelerator.num_processes
+        raw: dict[Channel, torch.Tensor] = {}
+        if batch.sft_count:
+            raw["sft"] = -scores.log_probs[: batch.sft_tokens].sum() * (processes / totals["sft"])
+        if batch.preference_count:
+            mean = self._preference_loss(batch, scores, metrics)
+            raw["preference"] = mean * (batch.preference_count * processes / totals["preference"])
+        return raw
+
+    def _preference_loss(self, batch: MicroBatch, scores: TokenScores, metrics: StepMetrics) -> torch.Tensor:
+        """Return TRL's mean loss of the batch's pairs, a scalar, with TRL's metrics put into `metrics`."""
+        inputs, outputs = preference_inputs(batch, scores)
+        # The batches bring their reference log-probabilities along.
+        self.precompute_ref_logps = True
+        with _ungathered(self.accelerator):
+            loss: torch.Tensor = self._compute_loss(lambda **_: outputs, inputs, return_outputs=False)
+        for name, (value,) in self._metrics["train"].items():
+            if name != "num_tokens":
+                metrics.add_mean(f"preference/{name}", value, weight=batch.preference_count)
+        self._metrics["train"].clear()
         return loss
 
-    def compute_ref_log_probs(
-        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the reference log-probabilities of chosen and rejected answers, each of shape (B,), in nats."""
-        scores: tuple[torch.Tensor, torch.Tensor] = super().compute_ref_log_probs(_scorer(model, inputs), inputs)
-        return scores
+    def _retention_term(self, model: torch.nn.Module, retention: Retention, metrics: StepMetrics) -> torch.Tensor:
+        kl = retention.kl(
+            self.state.global_step,
+            current=lambda batch: model(**batch.inputs, places=batch.places),
+            reference=self.reference_logits,
+            device=self.accelerator.device,
+        )
+        metrics.add_part("retention/kl", kl.item())
+        return retention.weight * kl
 
-    def report_step(self, state: TrainerState, learning_rate: float) -> None:
-        """Hand on what the step that just ended has done."""
-        loss, kl = self._last_loss
-        planned = self.planned_steps[state.global_step - 1]
-        self._on_step(StepResult(state.global_step, planned, loss, kl, learning_rate))
+    def reference_logits(self, batch: MicroBatch) -> PlacedLogits:
+        """Return what the reference says at the batch's places."""
+        model = self.accelerator.unwrap_model(self.model)
+        name = "ref" if "ref" in model.peft_config else None
+        with torch.no_grad(), use_adapter(model, adapter_name=name), self.accelerator.autocast():
+            placed: PlacedLogits = model(**batch.inputs, places=batch.places)
+        return placed
+
+    def policy_logits(self, batch: MicroBatch) -> PlacedLogits:
+        """Return what the model as trained so far says at the batch's places."""
+        model = self.accelerator.unwrap_model(self.model)
+        with torch.no_grad(), self.accelerator.autocast():
+            placed: PlacedLogits = model(**batch.inputs, places=batch.places)
+        return placed
+
+    def _totals(self, batches: Sequence[MicroBatch]) -> dict[Channel, float]:
+        """Return the memory tokens and the preference pairs of the step, over all processes."""
+        counts = torch.tensor(
+            [sum(batch.sft_tokens for batch in batches), sum(batch.preference_count for batch in batches)],
+            dtype=torch.float32,
+            device=self.accelerator.device,
+        )
+        reduced = self.accelerator.reduce(counts, reduction="sum").tolist()
+        return {"sft": reduced[0], "preference": reduced[1]}
+
+    def _begin_weights(
+        self, model: torch.nn.Module, batches: Sequence[MicroBatch], totals: Mapping[Channel, float]
+    ) -> None:
+        """Measure a channel's loss before its first step, where `normalize_losses` needs it."""
+        weights = self.course.weights
+        fresh = [channel for channel in self._trained if weights.lacks_magnitude(channel)]
+        if not fresh:
+            return
+        first = StepMetrics()
+        with torch.no_grad():
+            for batch in batches:
+                for channel, value in self._raw_losses(
+                    batch, self._scores(model, batch), totals, StepMetrics()
+                ).items():
+                    first.add_part(channel, value.item())
+        shared = self._over_processes(first.values())
+        for channel in fresh:
+            weights.begin(channel, shared[channel])
+
+    def _finish_step(self, found: StepMetrics, factors: Mapping[Channel, float]) -> None:
+        metrics = self._over_processes(found.values())
+        weights = self.course.weights
+        for channel in self._trained:
+            loss = metrics[f"{channel}/loss"]
+            metrics[f"{channel}/loss_normalized"] = loss * weights.scale(channel)
+            metrics[f"{channel}/factor"] = factors[channel]
+            weights.observe(channel, loss)
+        if len(self._trained) > 1 or weights.is_dynamic:
+            metrics |= {f"{channel}/weight": weight for channel, weight in weights.weights().items()}
+        self._step_metrics = metrics
+
+    def _over_processes(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        if self.accelerator.num_processes == 1:
+            return dict(metrics)
+        gathered = gather_object([dict(metrics)])
+        return {name: sum(each[name] for each in gathered) / len(gathered) for name in metrics}
+
+    def report_step(self, learning_rate: float) -> None:
+        """Hand on what the step that just ended has done, to the log and to the caller."""
+        number = self.state.global_step
+        known = self.course.statistics[number - 1] if self.course.statistics else {}
+        metrics = {**self._step_metrics, "learning_rate": learning_rate, **known}
+        for name, value in metrics.items():
+            if name != "learning_rate":
+                self._metrics["train"][name].append(value)
+        self._on_step(StepResult(number, self.course.steps[number - 1], self._trained, metrics))
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Save what a resumed run needs; Transformers' own state comes last, as the mark of a whole checkpoint."""
+        if self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            state = {
+                "weights": self.course.weights.state(),
+                "plateaus": self.course.plateaus.state(),
+                "stopped": sorted(self.stopped),
+                "tokens_seen": self.tokens_seen,
+                "first_losses": sorted(self.first_losses.items()),
+            }
+            (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+        # Not TRL's: a model card is of no use in a checkpoint.
+        Trainer._save_checkpoint(self, model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        folder = Path(resume_from_checkpoint)
+        check_loaded(self.accelerator.unwrap_model(self.model), folder)
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        self.course.weights.restore(state["weights"])
+        self.course.plateaus.restore(state["plateaus"])
+        self.stopped = set(state["stopped"])
+        self.tokens_seen = state["tokens_seen"]
+        self.first_losses = dict(state["first_losses"])
 
 
-def _scorer(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.nn.Module | CompletionScorer:
-    # With Triton, which is to say on a GPU, TRL's own fused head leaves out what is not scored.
-    return model if inputs["input_ids"].is_cuda else CompletionScorer(model)
-
-
-def sft_loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the mean negative log-likelihood of the completion tokens, in nats; `inputs` as `DualCollator` makes."""
-    logits, targets = completion_logits(model, inputs)
-    return torch.nn.functional.cross_entropy(logits.float(), targets)
-
-
-class _StepEnd(TrainerCallback):
-    """Tells the trainer that an optimiser step is over, before the rates move on."""
-
-    def __init__(self, trainer: DualChannelTrainer) -> None:
-        self.trainer = trainer
-        self._learning_rate = 0.0
-
-    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._learning_rate = float(kwargs["optimizer"].param_groups[0]["lr"])
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.trainer.report_step(state, self._learning_rate)
+@contextlib.contextmanager
+def _ungathered(accelerator: Any) -> Iterator[None]:
+    """Keep TRL from gathering its metrics at every micro-batch, of which processes may have different numbers."""
+    if accelerator.num_processes == 1:
+        yield
+        return
+    names = ("gather", "gather_for_metrics")
+    for name in names:
+        setattr(accelerator, name, lambda value, *_, **__: value)
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(accelerator, name)

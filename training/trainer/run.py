@@ -2,35 +2,56 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
-from trl import DPOConfig
-from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from training.config.schema import TrainingConfig
 from training.datasets import Chat, PreferenceRecord, SftRecord
-from training.evaluation.report import EvaluationSet, Measurement, comparison, measure
+from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.progress import held_out_progress
+from training.evaluation.report import Measurement, comparison, measure
 from training.sampling.plan import Channel, RunPlan
-from training.trainer.base_model import load_base_model, lora_config
-from training.trainer.batches import DualCollator, preference_examples, sft_examples
-from training.trainer.dual import DualChannelTrainer, StepResult
-from training.trainer.precision import computes_in_bfloat16
+from training.trainer.adapters import StartingPoint, checksum, start_adapter
+from training.trainer.arguments import dpo_arguments
+from training.trainer.base_model import load_base_model
+from training.trainer.batches import Batching, preference_examples, retention_examples, sft_examples
+from training.trainer.channel_weights import ChannelWeights
+from training.trainer.checkpoints import last_checkpoint
+from training.trainer.course import Course, StepResult
+from training.trainer.dual import DualChannelTrainer
+from training.trainer.lora_linear import unfuse_lora
+from training.trainer.pair_scores import completion_log_probs
+from training.trainer.plateau import Plateaus
+from training.trainer.processes import from_main_process, is_main_process
+from training.trainer.reference import ReferenceStore
 from training.trainer.retention import Retention
+from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
+
+# Losses that sort the pairs of a batch need all of them at once.
+_SORTING_LOSSES = {"aot", "aot_unpaired"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolders:
+    """Where a run works: checkpoints in `work`, unpacked base models, stored reference log-probabilities."""
+
+    work: Path
+    models: Path
+    references: Path
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Everything that a run reads: the pools, what it is measured on, the texts it is held to its base on."""
+    """Everything that a run reads: the pools, what it is measured on, the texts it is held to its reference on."""
 
     sft: tuple[SftRecord, ...]
     preference: tuple[PreferenceRecord, ...]
@@ -39,26 +60,35 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelOutcome:
-    """The course of one channel; losses in nats, None where it had no batch."""
+class PairChange:
+    """What a run did to the pair at `index` of its channel's pool.
 
-    loss_first: float | None
-    loss_last: float | None
-    batches: int
-    pairs_used: int
+    Memory: the mean token loss in nats, at its first use and after the run. Preference: the implicit reward margin,
+    which is 0 before a run by definition.
+    """
+
+    channel: Channel
+    index: int
+    before: float
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """What a run came to."""
+    """What a run came to; `steps` are those of this process alone, after a resume the ones since the checkpoint."""
 
     steps: tuple[StepResult, ...]
-    sft: ChannelOutcome
-    preference: ChannelOutcome
     model: PeftModel
     tokenizer: PreTrainedTokenizerBase
     before: Measurement
     after: Measurement
+    changes: tuple[PairChange, ...]
+    base_checksum: str
+    init_checksum: str | None
+    adapter_checksum: str
+    device: str
+    precision: str
+    stopped_early: str | None
     tokens_per_second: float
     seconds: float
 
@@ -73,49 +103,67 @@ def train(
     data: TrainingData,
     plan: RunPlan,
     *,
-    work_dir: Path,
-    cache_dir: Path,
+    folders: RunFolders,
+    adapter: Path | None,
+    resume: Path | None,
     on_step: Callable[[StepResult], None],
 ) -> TrainingOutcome:
     """Train one adapter on both channels, measured before and after; `on_step` hears of every step as it ends.
 
+    It starts from `adapter`, or from a fresh one; `resume` is the checkpoint of an earlier process to go on from.
+
     Raises:
         BaseModelError: the base model cannot be loaded.
+        AdapterError: the adapter or the checkpoint is not what it says it is.
         DivergedError: the loss became NaN or infinite.
+        Interrupted: a signal asked the run to stop; its last step is in a checkpoint.
 
     """
     started = time.monotonic()
-    datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()
-    # PEFT and TRL still ask a transformers property by the name it had before.
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-    model, tokenizer = load_base_model(config, cache_dir=cache_dir)
-    before = measure(model, tokenizer, data.evaluation, max_length=config.max_length, when="before")
+    _quieten()
+    base, tokenizer = load_base_model(config, cache_dir=folders.models)
+    start = start_adapter(base, config, adapter=adapter)
+
+    def measured(model: Any, when: str) -> Measurement:
+        return measure(model, tokenizer, data.evaluation, max_length=config.max_length, when=when)
+
+    before = from_main_process(measured(start.model, "before") if is_main_process() else None)
     results: list[StepResult] = []
     with tqdm(total=len(plan.steps), desc="training", unit="step", disable=None) as bar:
 
         def step_ended(result: StepResult) -> None:
             results.append(result)
             on_step(result)
-            bar.set_postfix_str(f"{result.planned.channel} loss {result.loss:.3f}", refresh=False)
-            bar.update()
+            losses = [f"{name} {value:.3f}" for name in ("sft", "preference") if (value := _loss(result, name))]
+            bar.set_postfix_str(", ".join(losses), refresh=False)
+            bar.update(result.step - bar.n)
 
-        trainer = _trainer(config, data, plan, model, tokenizer, work_dir=work_dir, on_step=step_ended)
-        training_started = time.monotonic()
-        trainer.train()
+        trainer = _trainer(config, data, plan, start, tokenizer, folders=folders, on_step=step_ended)
+        training_started, tokens_before = time.monotonic(), trainer.tokens_seen
+        with stops_on_signals(trainer):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         training_seconds = time.monotonic() - training_started
+    if trainer.stop_requested and trainer.state.global_step < len(plan.steps):
+        raise Interrupted(trainer.state.global_step, last_checkpoint(folders.work))
     # Without Accelerate's wrapper, so that both measurements are made in the precision of the weights.
+    changes = _changes(trainer, config)
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    after = measure(trained, tokenizer, data.evaluation, max_length=config.max_length, when="after")
+    unfuse_lora(trained)
+    after = from_main_process(measured(trained, "after") if is_main_process() else None)
     return TrainingOutcome(
         steps=tuple(results),
-        sft=_channel_outcome(results, "sft"),
-        preference=_channel_outcome(results, "preference"),
         model=trained,
         tokenizer=tokenizer,
         before=before,
         after=after,
-        tokens_per_second=trainer.tokens_seen / training_seconds,
+        changes=changes,
+        base_checksum=start.base_checksum,
+        init_checksum=start.adapter_checksum,
+        adapter_checksum=checksum(get_peft_model_state_dict(trained, adapter_name="default")),
+        device=str(trainer.accelerator.device),
+        precision=str(trainer.accelerator.mixed_precision),
+        stopped_early=_stopped_early(trainer, len(plan.steps)),
+        tokens_per_second=(trainer.tokens_seen - tokens_before) / training_seconds,
         seconds=time.monotonic() - started,
     )
 
@@ -124,77 +172,121 @@ def _trainer(
     config: TrainingConfig,
     data: TrainingData,
     plan: RunPlan,
-    model: PreTrainedModel,
+    start: StartingPoint,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    work_dir: Path,
+    folders: RunFolders,
     on_step: Callable[[StepResult], None],
 ) -> DualChannelTrainer:
     tokenization = Tokenization(tokenizer, max_length=config.max_length)
-    rates = {"sft": config.sft_learning_rate, "preference": config.preference_learning_rate}
-    args = DPOConfig(
-        output_dir=str(work_dir),
-        max_steps=len(plan.steps),
-        per_device_train_batch_size=config.preference_batch_size,
-        learning_rate=max(rates.values()),
-        lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        loss_type=[config.loss_type],
-        label_smoothing=config.label_smoothing,
-        beta=config.beta,
-        max_length=config.max_length,
-        precompute_ref_log_probs=True,
-        activation_checkpointing=False,
-        remove_unused_columns=False,
-        seed=config.seed,
-        use_cpu=not torch.accelerator.is_available(),
-        bf16=computes_in_bfloat16(config.mixed_precision),
-        save_strategy="no",
-        logging_steps=1,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+    batching = Batching(
+        tokenizer.pad_token_id,
+        shares_prefixes=config.attn_implementation != "flash_attention_2",
+        whole=config.loss_type in _SORTING_LOSSES,
+        additive_mask=config.attn_implementation == "eager",
     )
-    return DualChannelTrainer(
-        model,
-        args,
-        tokenizer,
-        lora_config(config),
+    course = Course(
         sft=sft_examples(data.sft, tokenization),
         preference=preference_examples(data.preference, tokenization),
         steps=plan.steps,
-        learning_rates=rates,
-        retention=_retention(config, data.retention, tokenization),
-        on_step=on_step,
+        rates={"sft": config.sft_learning_rate, "preference": config.preference_learning_rate},
+        shares={"sft": config.sft_weight, "preference": config.preference_weight},
+        weights=ChannelWeights(config),
+        plateaus=Plateaus(config.early_stopping),
+        parts=config.gradient_accumulation_steps,
+        retention=_retention(config, data.retention, tokenization, batching),
+        statistics=plan.statistics,
     )
+
+    def progress() -> Mapping[Channel, float | None]:
+        if not is_main_process():
+            return from_main_process(None)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        with trainer.accelerator.autocast():
+            found = held_out_progress(model, tokenizer, data.evaluation, max_length=config.max_length)
+        return from_main_process(found)
+
+    args = dpo_arguments(config, work_dir=folders.work, steps=len(plan.steps))
+    trainer = DualChannelTrainer(start, args, tokenizer, course, batching, on_step=on_step, measure=progress)
+    _fill_references(trainer, start, config, folders.references)
+    return trainer
+
+
+def _fill_references(trainer: DualChannelTrainer, start: StartingPoint, config: TrainingConfig, folder: Path) -> None:
+    """Give every preference pair that a step draws its reference log-probabilities, computed where unknown.
+
+    Each of several processes computes what is missing: the same numbers, without a word between them.
+    """
+    name = "-".join(
+        (start.base_checksum[:16], (start.adapter_checksum or "base")[:16], str(trainer.accelerator.mixed_precision))
+    )
+    store = ReferenceStore(folder, reference=name)
+    pool = list(trainer.course.preference)
+    used = trainer.course.used("preference")
+    todo = [pool[used[number]] for number in store.missing([pool[index] for index in used])]
+    if todo:
+        trainer.model.eval()
+        with tqdm(total=len(todo), desc="reference", unit="pair", disable=None, leave=False) as bar:
+            values = completion_log_probs(
+                trainer.reference_logits, todo, trainer.batching, device=trainer.accelerator.device, advance=bar.update
+            )
+        store.add(todo, values)
+        if is_main_process():
+            store.save()
+    for index in used:
+        pool[index] = store.filled(pool[index])
+    trainer.course.preference = pool
+
+
+def _changes(trainer: DualChannelTrainer, config: TrainingConfig) -> tuple[PairChange, ...]:
+    """Measure each pair that was used once more."""
+    trainer.model.eval()
+    course = trainer.course
+    used = [course.sft[index] for index in sorted(trainer.first_losses)]
+    used += [course.preference[index] for index in course.used("preference")]
+    with tqdm(total=len(used), desc="what stuck", unit="pair", disable=None, leave=False) as bar:
+        found = completion_log_probs(
+            trainer.policy_logits, used, trainer.batching, device=trainer.accelerator.device, advance=bar.update
+        )
+    changes = []
+    for example, values in zip(used, found, strict=True):
+        if example.channel == "sft":
+            after = -values[0] / max(example.sequences[0].completion_length, 1)
+            changes.append(PairChange("sft", example.index, trainer.first_losses[example.index], after))
+        else:
+            chosen, rejected = example.references or (0.0, 0.0)
+            margin = config.beta * ((values[0] - chosen) - (values[1] - rejected))
+            changes.append(PairChange("preference", example.index, 0.0, margin))
+    return tuple(changes)
 
 
 def _retention(
-    config: TrainingConfig, chats: Sequence[tuple[Chat, Chat]], tokenization: Tokenization
+    config: TrainingConfig, chats: Sequence[tuple[Chat, Chat]], tokenization: Tokenization, batching: Batching
 ) -> Retention | None:
     if not chats or config.retention.weight == 0:
         return None
-    examples = []
-    for prompt, completion in chats:
-        prompt_ids, (completion_ids,) = tokenization.prompt_and_answers(prompt, [completion])
-        examples.append({"prompt_ids": prompt_ids, "completion_ids": completion_ids})
-    pad_token_id = tokenization.tokenizer.pad_token_id
     return Retention(
-        examples,
-        DualCollator(DataCollatorForPreference(pad_token_id), pad_token_id),
+        retention_examples(chats, tokenization),
+        batching,
         weight=config.retention.weight,
         every_steps=config.retention.every_steps,
         batch_size=config.retention.batch_size,
     )
 
 
-def _channel_outcome(results: Sequence[StepResult], channel: Channel) -> ChannelOutcome:
-    own = [result for result in results if result.planned.channel == channel]
-    return ChannelOutcome(
-        loss_first=own[0].loss if own else None,
-        loss_last=own[-1].loss if own else None,
-        batches=len(own),
-        pairs_used=len({index for result in own for index in result.planned.indices}),
-    )
+def _stopped_early(trainer: DualChannelTrainer, planned: int) -> str | None:
+    done = trainer.state.global_step
+    if done == planned:
+        return None
+    return f"after {done} of {planned} steps the held-out measurements no longer improved"
+
+
+def _loss(result: StepResult, channel: str) -> float | None:
+    return result.metrics.get(f"{channel}/loss")
+
+
+def _quieten() -> None:
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    # PEFT and TRL still ask a transformers property by the name it had before.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

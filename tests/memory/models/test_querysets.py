@@ -162,6 +162,8 @@ SFT_FILTERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = 
     "instruction length": ({"min_instruction_length": 5}, {"instruction": "Größe"}, {"instruction": "Größ"}),
     "response length": ({"min_response_length": 5}, {"response": "🐕🐕🐕🐕🐕"}, {"response": "🐕🐕🐕🐕"}),
     "confidence": ({"min_confidence": 0.5}, {"confidence": 0.5}, {"confidence": 0.49}),
+    "reward": ({"min_reward": 0.5}, {"reward_intensity": 0.5}, {"reward_intensity": 0.49}),
+    "review": ({"review_status": ["approved"]}, {"review_status": "approved"}, {"review_status": "pending"}),
 }
 PREFERENCE_FILTERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "one source": ({"source": "edit"}, {"source": "edit"}, {"source": "replay"}),
@@ -170,6 +172,8 @@ PREFERENCE_FILTERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, An
     "length of chosen": ({"min_response_length": 5}, {"chosen": "Right"}, {"chosen": "Okay"}),
     "length of rejected": ({"min_response_length": 5}, {"rejected": "Wrong"}, {"rejected": "Nope"}),
     "confidence": ({"min_confidence": 0.5}, {"confidence": 0.5}, {"confidence": 0.49}),
+    "margin": ({"min_reward": 0.5}, {"margin": 0.5}, {"margin": 0.49}),
+    "review": ({"review_status": ["approved"]}, {"review_status": "approved"}, {"review_status": "pending"}),
 }
 
 

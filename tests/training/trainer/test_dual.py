@@ -1,177 +1,66 @@
-"""With one channel off the trainer is the other one; with both, each does its own work."""
+"""With both channels on, each does its own work."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from tests.training.records import NOW, preference_record, sft_record
-from training.config import TrainingConfig
-from training.datasets import Chat
-from training.evaluation.report import EvaluationSet
-from training.sampling.plan import Channel, PlannedStep, RunPlan, plan_run
-from training.trainer.base_model import BaseModelError, lora_config
-from training.trainer.dual import DivergedError, StepResult
-from training.trainer.run import TrainingData, TrainingOutcome, train
-
-SFT = tuple(sft_record(number) for number in range(12))
-PREFERENCE = tuple(preference_record(number) for number in range(12))
-GENERAL: tuple[tuple[Chat, Chat], ...] = tuple((record.prompt, record.completion) for record in SFT[:4])
-
-
-@dataclass
-class Trained:
-    """One run with what it left."""
-
-    outcome: TrainingOutcome
-    model: PeftModel
-    steps: list[StepResult] = field(default_factory=list)
-
-
-def config(model_path: str, **changes: Any) -> TrainingConfig:
-    return TrainingConfig.model_validate(
-        {
-            "model_name_or_path": model_path,
-            "sft_batch_size": 4,
-            "preference_batch_size": 4,
-            "sft_learning_rate": 5e-3,
-            "preference_learning_rate": 5e-3,
-            "lr_scheduler_type": "constant",
-            "warmup_steps": 0,
-            "max_length": 64,
-            "mixed_precision": "no",
-            **changes,
-        }
-    )
-
-
-def run(
-    settings: TrainingConfig,
-    tmp_path: Path,
-    *,
-    plan: RunPlan | None = None,
-    retention: tuple[tuple[Chat, Chat], ...] = (),
-    evaluation: EvaluationSet | None = None,
-) -> Trained:
-    steps: list[StepResult] = []
-    outcome = train(
-        settings,
-        TrainingData(SFT, PREFERENCE, evaluation or EvaluationSet(), retention),
-        plan or plan_run(settings, sft=SFT, preference=PREFERENCE, now=NOW),
-        work_dir=tmp_path,
-        cache_dir=tmp_path,
-        on_step=steps.append,
-    )
-    return Trained(outcome, outcome.model, steps)
-
-
-def in_order(channel: Channel, *, steps: int) -> RunPlan:
-    """Return a course of one channel alone, over its pool in order, in batches of four."""
-    planned = tuple(
-        PlannedStep(channel, tuple((4 * step + offset) % 12 for offset in range(4)), step // 3) for step in range(steps)
-    )
-    return RunPlan(planned, torch.ones(12).numpy(), torch.ones(12).numpy())
-
-
-def trl_arguments(settings: TrainingConfig, tmp_path: Path, *, steps: int) -> dict[str, Any]:
-    return {
-        "output_dir": str(tmp_path),
-        "max_steps": steps,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 5e-3,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "bf16": False,
-        "activation_checkpointing": False,
-        "max_length": 64,
-        "train_sampling_strategy": "sequential",
-        "dataloader_pin_memory": False,
-        "seed": settings.seed,
-    }
-
-
-def logged_losses(trainer: DPOTrainer | SFTTrainer) -> list[float]:
-    trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-
-
-def chats(records: Sequence[Any], *names: str) -> Dataset:
-    return Dataset.from_list([{name: list(getattr(record, name)) for name in names} for record in records])
-
-
-def test_the_first_preference_loss_is_ln_2(tiny_model_path: str, tmp_path: Path) -> None:
-    """The policy still is its own reference, so that the loss is -log sigmoid(0)."""
-    trained = run(config(tiny_model_path), tmp_path, plan=in_order("preference", steps=1))
-    assert trained.steps[0].loss == pytest.approx(0.693147, abs=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_preference_alone_has_the_losses_of_trls_dpo_trainer(tiny_model_path: str, tmp_path: Path) -> None:
-    settings = config(tiny_model_path)
-    ours = run(settings, tmp_path / "ours", plan=in_order("preference", steps=6))
-    reference = DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32),
-        args=DPOConfig(**trl_arguments(settings, tmp_path / "trl", steps=6)),
-        train_dataset=chats(PREFERENCE, "prompt", "chosen", "rejected"),
-        processing_class=AutoTokenizer.from_pretrained(tiny_model_path),
-        peft_config=lora_config(settings),
-    )
-    losses = logged_losses(reference)
-    assert len(losses) == 6
-    assert losses[-1] < losses[0] - 0.01
-    assert [step.loss for step in ours.steps] == pytest.approx(losses, abs=1e-4)
-
-
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_memory_alone_has_the_losses_of_trls_sft_trainer(tiny_model_path: str, tmp_path: Path) -> None:
-    settings = config(tiny_model_path)
-    ours = run(settings, tmp_path / "ours", plan=in_order("sft", steps=6))
-    reference = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32),
-        args=SFTConfig(**trl_arguments(settings, tmp_path / "trl", steps=6), completion_only_loss=True),
-        train_dataset=chats(SFT, "prompt", "completion"),
-        processing_class=AutoTokenizer.from_pretrained(tiny_model_path),
-        peft_config=lora_config(settings),
-    )
-    losses = logged_losses(reference)
-    assert len(losses) == 6
-    assert losses[-1] < losses[0] - 0.1
-    assert [step.loss for step in ours.steps] == pytest.approx(losses, abs=1e-4)
+from tests.training.trainer.runs import GENERAL, PREFERENCE, SFT, config, in_order, run
+from training.evaluation.evaluation_set import EvaluationSet
+from training.trainer.base_model import BaseModelError
+from training.trainer.dual import DivergedError
 
 
 def test_both_channels_are_learned_in_one_run(tiny_model_path: str, tmp_path: Path) -> None:
     trained = run(config(tiny_model_path, max_steps=40, sft_learning_rate=2e-2), tmp_path)
-    outcome = trained.outcome
-    assert (outcome.sft.batches, outcome.preference.batches) == (16, 24)
-    assert (outcome.sft.pairs_used, outcome.preference.pairs_used) == (12, 12)
-    assert outcome.sft.loss_last is not None
-    assert outcome.sft.loss_first is not None
-    assert outcome.sft.loss_last < outcome.sft.loss_first - 0.4
-    assert outcome.preference.loss_last is not None
-    assert outcome.preference.loss_last < 0.5
+    sft, preference = trained.losses("sft"), trained.losses("preference")
+    assert (len(sft), len(preference)) == (16, 24)
+    assert sft[-1] < sft[0] - 0.4
+    assert preference[-1] < 0.5
+
+
+@pytest.mark.parametrize("mixing", ["interleaved", "alternating"])
+def test_a_step_trains_the_channel_whose_turn_it_is(mixing: str, tiny_model_path: str, tmp_path: Path) -> None:
+    trained = run(config(tiny_model_path, max_steps=5, batch_mixing=mixing), tmp_path)
+    for step in trained.steps:
+        assert step.trained == tuple(batch.channel for batch in step.planned.batches)
+        assert len(step.trained) == 1
+        assert step.loss(step.trained[0]) is not None
+
+
+def test_a_mixed_step_has_both_losses_each_with_its_weight(tiny_model_path: str, tmp_path: Path) -> None:
+    trained = run(config(tiny_model_path, max_steps=3, batch_mixing="mixed"), tmp_path)
+    for step in trained.steps:
+        assert step.trained == ("sft", "preference")
+        assert step.metrics["sft/weight"] == pytest.approx(0.4)
+        assert step.metrics["preference/factor"] == pytest.approx(0.6)
+
+
+def test_a_mixed_step_at_one_rate_is_the_weighted_sum_of_both(tiny_model_path: str, tmp_path: Path) -> None:
+    """One step of plain gradient descent would tell; with Adam the losses of the second step do."""
+    settings = {"batch_mixing": "mixed", "sft_weight": 0.3, "preference_weight": 0.7}
+    mixed = run(config(tiny_model_path, **settings), tmp_path / "mixed", plan=in_order("sft", "preference", steps=2))
+    alone = run(config(tiny_model_path), tmp_path / "alone", plan=in_order("sft", steps=2))
+    assert mixed.losses("sft")[0] == pytest.approx(alone.losses("sft")[0], abs=1e-6)
+    assert mixed.losses("preference")[0] == pytest.approx(0.693147, abs=1e-5)
+    assert mixed.losses("preference")[1] < 0.69
+    assert mixed.losses("sft")[1] < alone.losses("sft")[0]
 
 
 def test_the_adapter_changes_but_the_base_does_not(tiny_model_path: str, tmp_path: Path) -> None:
-    trained = run(config(tiny_model_path, max_steps=5), tmp_path)
+    model = run(config(tiny_model_path, max_steps=5), tmp_path).outcome.model
     base = AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32).state_dict()
     kept = {
         name.replace("base_model.model.", "").replace(".base_layer", ""): parameter
-        for name, parameter in trained.model.named_parameters()
+        for name, parameter in model.named_parameters()
         if "lora_" not in name
     }
     assert len(kept) > 10
     for name, parameter in kept.items():
         assert torch.equal(parameter, base[name]), name
-    raised = {name: tensor for name, tensor in trained.model.named_parameters() if "lora_B" in name}
+    raised = {name: tensor for name, tensor in model.named_parameters() if "lora_B" in name}
     assert len(raised) == 14
     for name, tensor in raised.items():
         assert tensor.abs().max() > 0, name
@@ -179,44 +68,115 @@ def test_the_adapter_changes_but_the_base_does_not(tiny_model_path: str, tmp_pat
 
 def test_the_same_seed_gives_the_same_losses(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=6)
-    first, second = run(settings, tmp_path), run(settings, tmp_path)
-    assert [step.loss for step in first.steps] == [step.loss for step in second.steps]
+    first, second = run(settings, tmp_path / "first"), run(settings, tmp_path / "second")
+    assert [step.metrics for step in first.steps] == [step.metrics for step in second.steps]
 
 
 def test_each_step_runs_at_its_own_channels_rate(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=5, sft_learning_rate=3e-3, preference_learning_rate=1e-4)
-    steps = run(settings, tmp_path).steps
-    assert [step.learning_rate for step in steps] == pytest.approx([1e-4, 3e-3, 1e-4, 3e-3, 1e-4])
+    assert run(settings, tmp_path).metric("learning_rate") == pytest.approx([1e-4, 3e-3, 1e-4, 3e-3, 1e-4])
+
+
+def test_a_mixed_step_runs_at_the_mean_of_both_rates(tiny_model_path: str, tmp_path: Path) -> None:
+    rates = {"sft_learning_rate": 3e-3, "preference_learning_rate": 1e-3}
+    settings = config(tiny_model_path, max_steps=2, batch_mixing="mixed", **rates)
+    assert run(settings, tmp_path).metric("learning_rate") == pytest.approx([0.4 * 3e-3 + 0.6 * 1e-3] * 2)
 
 
 def test_a_channel_with_next_to_no_rate_learns_next_to_nothing(tiny_model_path: str, tmp_path: Path) -> None:
-    settings = config(tiny_model_path, max_steps=30, sft_learning_rate=5e-3, preference_learning_rate=1e-12)
-    outcome = run(settings, tmp_path, plan=in_order("preference", steps=6)).outcome
-    assert outcome.preference.loss_last == pytest.approx(0.693147, abs=1e-4)
+    settings = config(tiny_model_path, sft_learning_rate=5e-3, preference_learning_rate=1e-12)
+    trained = run(settings, tmp_path, plan=in_order("preference", steps=6))
+    assert trained.losses("preference") == pytest.approx([0.693147] * 6, abs=1e-4)
+
+
+def test_accumulated_batches_are_the_step_of_one_large_batch(tiny_model_path: str, tmp_path: Path) -> None:
+    whole = run(config(tiny_model_path), tmp_path / "whole", plan=in_order("sft", "preference", steps=4))
+    settings = config(tiny_model_path, gradient_accumulation_steps=4)
+    parts = run(settings, tmp_path / "parts", plan=in_order("sft", "preference", steps=4))
+    assert parts.losses("sft") == pytest.approx(whole.losses("sft"), abs=1e-5)
+    assert parts.losses("preference") == pytest.approx(whole.losses("preference"), abs=1e-5)
+
+
+def test_normalised_losses_begin_at_one(tiny_model_path: str, tmp_path: Path) -> None:
+    settings = config(tiny_model_path, max_steps=10, normalize_losses=True)
+    trained = run(settings, tmp_path)
+    normalised = [step.metrics[f"{step.trained[0]}/loss_normalized"] for step in trained.steps]
+    assert normalised[:2] == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert trained.steps[1].metrics["sft/factor"] == pytest.approx(1 / trained.losses("sft")[0], rel=1e-5)
+
+
+def test_normalised_losses_change_what_a_mixed_run_learns(tiny_model_path: str, tmp_path: Path) -> None:
+    """A memory loss of 5.7 nats drowns a preference loss of 0.7, until both count the same."""
+    mixed: dict[str, Any] = {"max_steps": 12, "batch_mixing": "mixed"}
+    plain = run(config(tiny_model_path, **mixed), tmp_path / "plain").losses("preference")
+    even = run(config(tiny_model_path, normalize_losses=True, **mixed), tmp_path / "even").losses("preference")
+    assert even[-1] < plain[-1] - 0.01
+
+
+def test_dynamic_weighting_moves_weight_but_never_below_half_for_preference(
+    tiny_model_path: str, tmp_path: Path
+) -> None:
+    """The preference loss falls further than the memory loss, so that weight goes over to memory."""
+    dynamic: dict[str, Any] = {"batch_mixing": "mixed", "dynamic_weighting": True, "preference_learning_rate": 2e-2}
+    trained = run(config(tiny_model_path, **dynamic), tmp_path, plan=in_order("sft", "preference", steps=30))
+    weights = trained.metric("preference/weight")
+    assert weights[0] == pytest.approx(0.6)
+    assert 0.5 <= min(weight for weight in weights if weight is not None) < 0.58
+    assert [step.metrics["preference/factor"] for step in trained.steps][1:] == weights[:-1]
 
 
 def test_retention_holds_the_model_to_its_base(tiny_model_path: str, tmp_path: Path) -> None:
     """The same run with and without the pull: with it, general text moves less than half as far."""
     measured = EvaluationSet(general_text=GENERAL)
-    retention = {"weight": 20.0, "every_steps": 1, "batch_size": 4}
-    free = run(config(tiny_model_path), tmp_path, plan=in_order("preference", steps=15), evaluation=measured)
-    held = run(
-        config(tiny_model_path, retention=retention),
-        tmp_path,
-        plan=in_order("preference", steps=15),
-        retention=GENERAL,
-        evaluation=measured,
-    )
-    assert all(step.retention_kl is None for step in free.steps)
-    assert held.steps[0].retention_kl == pytest.approx(0, abs=1e-6)
+    course = in_order("preference", steps=15)
+    free = run(config(tiny_model_path), tmp_path / "free", plan=course, evaluation=measured)
+    pull = config(tiny_model_path, retention={"weight": 20.0, "every_steps": 1, "batch_size": 4})
+    held = run(pull, tmp_path / "held", plan=course, retention=GENERAL, evaluation=measured)
+    assert free.metric("retention/kl") == [None] * 15
+    assert held.metric("retention/kl")[0] == pytest.approx(0, abs=1e-6)
     moved = [abs(trained.outcome.evaluation["drift_mean_ratio"]) for trained in (free, held)]
     assert moved[1] < moved[0] / 2
 
 
 def test_retention_takes_its_turn_every_so_many_steps(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=5, retention={"weight": 1.0, "every_steps": 2, "batch_size": 2})
-    steps = run(settings, tmp_path, retention=GENERAL).steps
-    assert [step.retention_kl is not None for step in steps] == [True, False, True, False, True]
+    found = run(settings, tmp_path, retention=GENERAL).metric("retention/kl")
+    assert [value is not None for value in found] == [True, False, True, False, True]
+
+
+def test_what_training_did_to_each_pair_is_measured(tiny_model_path: str, tmp_path: Path) -> None:
+    trained = run(config(tiny_model_path, max_steps=40, sft_learning_rate=2e-2), tmp_path)
+    changes = {(change.channel, change.index): change for change in trained.outcome.changes}
+    assert changes.keys() == {(channel, index) for channel in ("sft", "preference") for index in range(12)}
+    assert all(change.after < change.before for key, change in changes.items() if key[0] == "sft")
+    assert all(change.after > change.before == 0 for key, change in changes.items() if key[0] == "preference")
+    first = trained.steps[[step.trained for step in trained.steps].index(("sft",))]
+    seen = [changes["sft", index].before for index in first.planned.batches[0].indices]
+    assert sum(seen) / len(seen) == pytest.approx(first.metrics["sft/loss"], abs=0.1)
+
+
+def test_a_run_stops_when_its_channels_stand_still(tiny_model_path: str, tmp_path: Path) -> None:
+    """At next to no rate nothing improves: after the first measurement, two more are enough."""
+    still = {"sft_learning_rate": 1e-12, "preference_learning_rate": 1e-12}
+    early = {"every_steps": 2, "patience": 2, "min_improvement": 0.01}
+    measured = EvaluationSet(sft=SFT[:4], preference=PREFERENCE[:4])
+    settings = config(tiny_model_path, max_steps=30, early_stopping=early, **still)
+    outcome = run(settings, tmp_path, evaluation=measured).outcome
+    assert len(outcome.steps) == 6
+    assert outcome.stopped_early == "after 6 of 30 steps the held-out measurements no longer improved"
+
+
+def test_a_memory_channel_that_stands_still_is_passed_over(tiny_model_path: str, tmp_path: Path) -> None:
+    still = {"sft_learning_rate": 1e-12, "preference_learning_rate": 1e-12}
+    early = {"every_steps": 2, "patience": 1, "min_improvement": 0.01}
+    measured = EvaluationSet(sft=SFT[:4])
+    settings = config(tiny_model_path, max_steps=20, early_stopping=early, **still)
+    trained = run(settings, tmp_path, evaluation=measured)
+    memory_turns = [step for step in trained.steps if step.planned.batches[0].channel == "sft"]
+    assert [bool(step.trained) for step in memory_turns] == [step.step <= 4 for step in memory_turns]
+    assert len(trained.losses("preference")) == 12
+    used = [change.index for change in trained.outcome.changes if change.channel == "sft"]
+    assert sorted(used) == sorted(i for s in memory_turns if s.trained for i in s.planned.batches[0].indices)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_model_path: str, tmp_path: Path) -> None:

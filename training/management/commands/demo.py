@@ -5,12 +5,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import CommandError
 from django_rich.management import RichCommand
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from training.demo import Demonstration, run_demo
+from training.demo import CONFIG, Demonstration, run_demo
+from training.management.failures import training_errors
+from training.preparation import Places
 
 CONVERSATIONS = "memory/demo/conversations.jsonl"
 # Answers side by side in the closing table; the run's evaluation counts them all.
@@ -34,12 +36,9 @@ class Command(RichCommand):
         console.print("$ manage.py extract_sft_pairs --all", style="bold")
         call_command("extract_sft_pairs", "--all", stdout=self.stdout)
         console.print("$ manage.py train_dual --config config/training/lora_demo.yaml", style="bold")
-        try:
-            shown = run_demo(base_dir=settings.BASE_DIR, artifacts_dir=settings.ARTIFACTS_DIR, started=started)
-        except (ValueError, RuntimeError, OSError) as error:
-            raise CommandError(str(error)) from error
-        except KeyboardInterrupt as stop:
-            raise CommandError("stopped; no adapter was kept, the pairs are free again", returncode=130) from stop
+        places = Places(project=settings.BASE_DIR, artifacts=settings.ARTIFACTS_DIR)
+        with training_errors(resume=f"manage.py train_dual --config {CONFIG} --resume"):
+            shown = run_demo(places=places, started=started, say=console.print)
         _print_result(console, shown)
 
 
@@ -62,9 +61,9 @@ def _print_result(console: Console, shown: Demonstration) -> None:
 def _answers_table(shown: Demonstration) -> Table:
     table = Table("question", "before", "after", title="a few answers", show_lines=True)
     # One question a fact, so that the few that are shown differ.
-    by_fact = {side.after.probe.fact: side for side in reversed(shown.answers)}
+    by_fact = {side.fact: side for side in reversed(shown.answers)}
     for side in list(by_fact.values())[::-1][:SHOWN_ANSWERS]:
-        table.add_row(side.question, side.before.text, f"{'✓' if side.after.is_right else '✗'} {side.after.text}")
+        table.add_row(side.question, escape(side.before), f"{'✓' if side.right_after else '✗'} {escape(side.after)}")
     return table
 
 

@@ -1,18 +1,23 @@
 """Train one adapter on both channels."""
 
-import json
+import json as json_text
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
+from django.utils import timezone
 from django_rich.management import RichCommand
 from rich.console import Console
-from rich.table import Table
 
-from training.config import load_config
+from training.config import TrainingConfig, load_config
+from training.estimate import estimate_memory, expected_seconds
+from training.management.failures import training_errors
 from training.plan_summary import summarise
-from training.runner import FinishedRun, PreparedRun, execute, prepare
+from training.preparation import Places, prepare
+from training.run_results import run_report
+from training.run_tables import plan_tables, result_tables
+from training.runner import follow, resume, start
 
 DEFAULT_CONFIG = "config/training/lora_dual.yaml"
 
@@ -22,73 +27,78 @@ class Command(RichCommand):
 
     help = (
         "Train a LoRA adapter on memory pairs (SFT) and preference pairs (DPO) in one run. Marks the pairs as used, "
-        "measures the model before and after, leaves the adapter under ARTIFACTS_DIR."
+        "measures the model before and after, leaves the adapter under ARTIFACTS_DIR. Exit codes: 0 trained; 1 the "
+        "input cannot be used; 2 training failed; 4 another process trains in the folder; 130 stopped, to be resumed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--config", type=Path, default=Path(DEFAULT_CONFIG), help="YAML config (default: %(default)s)."
+            "--config", metavar="PATH", type=Path, default=Path(DEFAULT_CONFIG), help="YAML config (%(default)s)."
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Print which pairs would be trained; load no model, change nothing."
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            dest="overrides",
+            help="Put a value over the config's, such as lora.r=8; may be given several times.",
+        )
+        mode = parser.add_mutually_exclusive_group()
+        mode.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Print which pairs would be trained, what it would take; load no language model, change nothing.",
+        )
+        mode.add_argument(
+            "--resume",
+            action="store_true",
+            help="Continue the run of the config's output_dir that was stopped or killed, with the texts, the config "
+            "and the plan it began with.",
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object instead of tables.")
 
-    def handle(self, *, config: Path, dry_run: bool, json: bool, **options: Any) -> None:
+    def handle(self, *, config: Path, overrides: list[str], json: bool, **options: Any) -> None:
         """Run the trainer, or show its plan."""
-        # ConfigError, NotEnoughPairs, OutsideRootError and BaseModelError all are ValueErrors about the user's input.
-        try:
-            prepared = prepare(load_config(config), config_path=config)
-            if dry_run:
-                self._show_plan(prepared, as_json=json)
-                return
-            Console(stderr=True).print(f"training on {_pools(prepared)}, {len(prepared.plan.steps)} steps …")
-            finished = execute(prepared, base_dir=settings.BASE_DIR, artifacts_dir=settings.ARTIFACTS_DIR)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
-        except (RuntimeError, OSError) as error:
-            raise CommandError(f"training failed: {error}", returncode=2) from error
-        except KeyboardInterrupt as stop:
-            raise CommandError("stopped; no adapter was kept, the pairs are free again", returncode=130) from stop
-        self._show_result(finished, as_json=json)
+        with training_errors(resume=f"manage.py train_dual --config {config} --resume"):
+            loaded = load_config(config, overrides)
+            if options["dry_run"]:
+                report = _plan(loaded, config)
+            else:
+                # Torch takes seconds to import; a dry run does without.
+                from training.trainer.processes import is_main_process
 
-    def _show_plan(self, prepared: PreparedRun, *, as_json: bool) -> None:
-        summary = summarise(
-            prepared.plan,
-            sft=prepared.sft.train,
-            preference=prepared.preference.train,
-            held_out={"sft": len(prepared.sft.held_out), "preference": len(prepared.preference.held_out)},
-        )
-        if as_json:
-            self.stdout.write(json.dumps(summary))
+                if not is_main_process():
+                    follow()
+                    return
+                go = resume if options["resume"] else start
+                report = run_report(go(loaded, config_path=config, places=_places(), say=_say))
+        if json:
+            self.stdout.write(json_text.dumps(report))
             return
-        table = Table("", "memory (sft)", "preference", title=f"{summary['steps']} steps")
-        for key in ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest"):
-            table.add_row(key.replace("_", " "), str(summary["sft"][key]), str(summary["preference"][key]))
-        self.console.print(table)
-
-    def _show_result(self, finished: FinishedRun, *, as_json: bool) -> None:
-        report = finished.as_json()
-        if as_json:
-            self.stdout.write(json.dumps(report))
-            return
-        table = Table("", "memory (sft)", "preference", title=f"run {report['run']}: {report['steps']} steps")
-        for key in ("batches", "pairs_used", "loss_first", "loss_last"):
-            table.add_row(key.replace("_", " "), _number(report["sft"][key]), _number(report["preference"][key]))
-        self.console.print(table)
-        for key, value in report["evaluation"].items():
-            if value is not None:
-                self.console.print(f"{key.replace('_', ' ')}: {_number(value)}")
-        self.console.print(f"{report['tokens_per_second']:.0f} tokens/s, {report['seconds']:.0f} s in all")
-        self.console.print(f"adapter: {report['adapter']}", soft_wrap=True)
+        for part in plan_tables(report) if options["dry_run"] else result_tables(report):
+            self.console.print(part, soft_wrap=isinstance(part, str))
 
 
-def _pools(prepared: PreparedRun) -> str:
-    return f"{len(prepared.sft.train)} memory pairs and {len(prepared.preference.train)} preference pairs"
+def _plan(config: TrainingConfig, config_path: Path) -> dict[str, Any]:
+    now = timezone.now()
+    prepared = prepare(config, config_path=config_path, places=_places(), now=now, store=False)
+    memory = estimate_memory(prepared, models_dir=_places().models)
+    summary = summarise(
+        prepared.plan,
+        sft=prepared.sft.train,
+        preference=prepared.preference.train,
+        held_out={"sft": len(prepared.sft.held_out), "preference": len(prepared.preference.held_out)},
+        now=now,
+        memory_estimate_bytes=memory.total_bytes,
+        expected_seconds=expected_seconds(prepared),
+    )
+    return {**summary, "memory_estimate_reason": memory.reason}
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+def _places() -> Places:
+    return Places(project=settings.BASE_DIR, artifacts=settings.ARTIFACTS_DIR)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,77 @@
+"""What a run will need, from files alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from tests.training.records import preference_record, sft_record
+from tests.training.runs import CONFIG_PATH, config
+from training.estimate import BYTES_PER_TRAINED_PARAMETER, estimate_memory, planned_characters
+from training.run_state import PreparedRun
+from training.sampling.plan import PlannedBatch, PlannedStep, PoolSampling, RunPlan
+from training.selection import Pool
+
+SFT = (sft_record(0, question="q" * 40, answer="a" * 40), sft_record(1, question="q" * 8, answer="a" * 8))
+PREFERENCE = (preference_record(0, chosen="c" * 100, rejected="r" * 300),)
+
+
+def prepared(model_path: str, *, adapter: Path | None = None, **changes: object) -> PreparedRun:
+    steps = (
+        PlannedStep((PlannedBatch("sft", (0, 1), 0),)),
+        PlannedStep((PlannedBatch("preference", (0,), 0), PlannedBatch("sft", (0,), 1))),
+    )
+    plan = RunPlan(steps, PoolSampling(np.ones(2)), PoolSampling(np.ones(1)))
+    return PreparedRun(
+        config(model_path, **changes), CONFIG_PATH, adapter, Pool(SFT, ()), Pool(PREFERENCE, ()), (), plan
+    )
+
+
+def estimated(run: PreparedRun, tmp_path: Path) -> int:
+    memory = estimate_memory(run, models_dir=tmp_path)
+    assert memory.total_bytes is not None
+    return memory.total_bytes
+
+
+# PEFT still asks for a property by the name it had before.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_the_weights_and_the_adapter_are_counted_as_they_are(tiny_model_path: str, tmp_path: Path) -> None:
+    """What rank 17 needs over rank 16 is a sixteenth of what PEFT makes at rank 16."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_path)
+    weights = 4 * model.num_parameters()
+    peft_model = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    trained = sum(parameter.numel() for parameter in peft_model.parameters() if parameter.requires_grad)
+    low, high = (estimated(prepared(tiny_model_path, lora={"r": r}), tmp_path) for r in (16, 17))
+    assert (high - low) * 16 == trained * BYTES_PER_TRAINED_PARAMETER
+    assert low > weights + trained * BYTES_PER_TRAINED_PARAMETER
+
+
+def test_each_saving_saves(tiny_model_path: str, tmp_path: Path) -> None:
+    plain = estimated(prepared(tiny_model_path), tmp_path)
+    assert estimated(prepared(tiny_model_path, dtype="bfloat16"), tmp_path) < plain
+    assert estimated(prepared(tiny_model_path, gradient_checkpointing=True), tmp_path) < plain
+    assert estimated(prepared(tiny_model_path, gradient_accumulation_steps=2), tmp_path) < plain
+    assert estimated(prepared(tiny_model_path, max_length=16), tmp_path) < plain
+    assert estimated(prepared(tiny_model_path, lora={"target_modules": ["q_proj"]}), tmp_path) < plain
+    assert estimated(prepared(tiny_model_path, adapter=tmp_path), tmp_path) > plain
+
+
+def test_a_model_that_is_not_here_has_no_estimate(tmp_path: Path) -> None:
+    memory = estimate_memory(prepared("someone/some-model"), models_dir=tmp_path)
+    assert memory.total_bytes is None
+    assert memory.reason == "the files of someone/some-model are not on this machine yet"
+
+
+def test_a_prompt_counts_once_for_both_of_its_answers(tiny_model_path: str) -> None:
+    question = len("question 0")
+    assert planned_characters(prepared(tiny_model_path)) == (80 + 16) + (question + 100 + 300) + 80
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "config.json"])
+def test_a_folder_without_the_files_has_no_estimate(tiny_model_path: str, tmp_path: Path, missing: str) -> None:
+    for path in Path(tiny_model_path).iterdir():
+        if path.name != missing:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert estimate_memory(prepared(str(tmp_path)), models_dir=tmp_path).total_bytes is None

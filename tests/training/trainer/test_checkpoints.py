@@ -1,0 +1,124 @@
+"""A run that is stopped goes on as if it had not been."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.trainer.runs import GENERAL, PREFERENCE, SFT, Trained, config, run
+from training.config import TrainingConfig
+from training.evaluation.evaluation_set import EvaluationSet
+from training.trainer.adapters import AdapterError
+from training.trainer.checkpoints import checkpoint_step, last_checkpoint
+from training.trainer.course import StepResult
+from training.trainer.stopping import Interrupted
+
+# Everything that has a state of its own: weights, plateaus, schedule, retention.
+STATEFUL: dict[str, Any] = {
+    "max_steps": 12,
+    "save_steps": 4,
+    "normalize_losses": True,
+    "dynamic_weighting": True,
+    "lr_scheduler_type": "cosine",
+    "retention": {"weight": 1.0, "every_steps": 3, "batch_size": 2},
+    "early_stopping": {"every_steps": 2, "patience": 50},
+}
+EVALUATION = EvaluationSet(sft=SFT[:3], preference=PREFERENCE[:3])
+
+
+def settings(tiny_model_path: str) -> TrainingConfig:
+    return config(tiny_model_path, **STATEFUL)
+
+
+def trained(tiny_model_path: str, tmp_path: Path, **given: Any) -> Trained:
+    return run(settings(tiny_model_path), tmp_path, retention=GENERAL, evaluation=EVALUATION, **given)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def stop_after(step: int) -> Any:
+    def on_step(result: StepResult) -> None:
+        if result.step == step:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize(("killed_at", "resumed_at"), [(5, 4), (8, 4), (11, 8)])
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    killed_at: int, resumed_at: int, tiny_model_path: str, tmp_path: Path
+) -> None:
+    whole = trained(tiny_model_path, tmp_path / "whole")
+    with pytest.raises(Killed):
+        trained(tiny_model_path, tmp_path / "killed", on_step=stop_after(killed_at))
+    checkpoint = last_checkpoint(tmp_path / "killed" / "work")
+    assert checkpoint is not None
+    assert checkpoint_step(checkpoint) == resumed_at
+    rest = trained(tiny_model_path, tmp_path / "killed", resume=checkpoint)
+    assert [step.step for step in rest.steps] == list(range(resumed_at + 1, 13))
+    assert [step.metrics for step in rest.steps] == [step.metrics for step in whole.steps[resumed_at:]]
+    assert rest.outcome.adapter_checksum == whole.outcome.adapter_checksum
+    assert rest.outcome.changes == whole.outcome.changes
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tiny_model_path: str, tmp_path: Path) -> None:
+    trained(tiny_model_path, tmp_path)
+    newest = last_checkpoint(tmp_path / "work")
+    assert newest is not None
+    assert checkpoint_step(newest) == 12
+    state = newest / "trainer_state.json"
+    state.write_text(state.read_text()[:-20])
+    older = last_checkpoint(tmp_path / "work")
+    assert older is not None
+    assert checkpoint_step(older) == 8
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_whose_weights_do_not_arrive_is_refused(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading that silently leaves everything as it was, as older libraries did, must not go unnoticed."""
+    with pytest.raises(Killed):
+        trained(tiny_model_path, tmp_path, on_step=stop_after(5))
+    monkeypatch.setattr("peft.PeftModel.load_adapter", lambda *_, **__: None)
+    with pytest.raises(AdapterError, match="the adapter in memory is not the one in the file"):
+        trained(tiny_model_path, tmp_path, resume=last_checkpoint(tmp_path / "work"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_saves_it(number: signal.Signals, tiny_model_path: str, tmp_path: Path) -> None:
+    def on_step(result: StepResult) -> None:
+        if result.step == 6:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="stopped after step 6") as caught:
+        trained(tiny_model_path, tmp_path, on_step=on_step)
+    assert caught.value.checkpoint == tmp_path / "work" / "checkpoint-6"
+    assert json.loads((tmp_path / "work/checkpoint-6/trainer_state.json").read_text())["global_step"] == 6
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_interrupts_at_once(tiny_model_path: str, tmp_path: Path) -> None:
+    def on_step(result: StepResult) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_model_path, tmp_path, on_step=on_step)
+
+
+def test_a_signal_during_the_last_step_changes_nothing(tiny_model_path: str, tmp_path: Path) -> None:
+    def on_step(result: StepResult) -> None:
+        if result.step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert trained(tiny_model_path, tmp_path, on_step=on_step).outcome.stopped_early is None

@@ -1,0 +1,80 @@
+"""A planned run, or a finished one, as tables for a person."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+_CHANNELS = {"sft": "memory", "preference": "preference"}
+_PLAN_ROWS = ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest")
+_RESULT_ROWS = ("batches", "pairs_used", "loss_first", "loss_last")
+_KINDS = ("age", "reward", "source", "cluster")
+
+
+def plan_tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield what `summarise` says of a run: its size, what it needs, which pairs it draws."""
+    table = Table("", *_names(), title=f"{summary['steps']} steps")
+    for key in _PLAN_ROWS:
+        table.add_row(_label(key), *(_value(summary[channel][key]) for channel in _CHANNELS))
+    yield table
+    for kind in _KINDS:
+        for channel, name in _CHANNELS.items():
+            if rows := summary[channel][f"by_{kind}"]:
+                yield _pairs_table(f"{name} pairs by {kind}", kind, rows)
+    yield f"memory: {_memory(summary)}"
+    seconds = summary["expected_seconds"]
+    known = "not known before a first run on this machine" if seconds is None else _duration(seconds)
+    yield f"expected time: {known}"
+
+
+def result_tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield what a finished run came to."""
+    table = Table("", *_names(), title=f"run {report['run']}: {report['steps']} steps")
+    for key in _RESULT_ROWS:
+        table.add_row(_label(key), *(_value(report[channel][key]) for channel in _CHANNELS))
+    yield table
+    for key, value in report["evaluation"].items():
+        if isinstance(value, dict):
+            counts = ", ".join(f"{len(value[channel])} {name}" for channel, name in _CHANNELS.items())
+            yield f"{_label(key)}: {counts} pairs"
+        elif value is not None:
+            yield f"{_label(key)}: {_value(value)}"
+    yield f"{report['tokens_per_second']:.0f} tokens/s, {_duration(report['seconds'])} in all"
+    yield f"adapter: {escape(report['adapter'])}"
+
+
+def _pairs_table(title: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    has_example = "example" in rows[0]
+    table = Table(kind, "pool", "pairs drawn", "draws", *(["such as"] if has_example else []), title=title)
+    for row in rows:
+        example = [escape(row["example"])] if has_example else []
+        table.add_row(escape(str(row[kind])), str(row["pool"]), str(row["pairs_drawn"]), str(row["draws"]), *example)
+    return table
+
+
+def _names() -> list[str]:
+    return [f"{name} ({channel})" if name != channel else name for channel, name in _CHANNELS.items()]
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _value(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _memory(summary: Mapping[str, Any]) -> str:
+    needed = summary["memory_estimate_bytes"]
+    if needed is None:
+        return f"not known: {escape(summary['memory_estimate_reason'])}"
+    return f"about {needed / 2**30:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

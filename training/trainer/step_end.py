@@ -1,0 +1,51 @@
+"""What happens between two optimiser steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from training.sampling.plan import Channel
+
+if TYPE_CHECKING:
+    from training.trainer.dual import DualChannelTrainer
+
+Measure = Callable[[], Mapping[Channel, float | None]]
+
+
+class StepEnd(TrainerCallback):
+    """Reports each step as it ends; stops channels that stand still, and a run that was asked to stop."""
+
+    def __init__(self, trainer: DualChannelTrainer, measure: Measure) -> None:
+        self._trainer = trainer
+        self._measure = measure
+        self._learning_rate = 0.0
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Keep the rate of the step, which the scheduler moves on before the step's end."""
+        self._learning_rate = float(kwargs["optimizer"].param_groups[0]["lr"])
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Report the step, then decide whether there is another."""
+        trainer = self._trainer
+        trainer.report_step(self._learning_rate)
+        every = trainer.course.plateaus.settings.every_steps
+        if every is not None and state.global_step % every == 0:
+            self._stop_what_stands_still(control)
+        if trainer.stop_requested:
+            control.should_save = control.should_training_stop = True
+
+    def _stop_what_stands_still(self, control: TrainerControl) -> None:
+        trainer = self._trainer
+        plateaus = trainer.course.plateaus
+        for channel, value in self._measure().items():
+            if channel not in trainer.stopped:
+                plateaus.observe(channel, value)
+        trained = {batch.channel for step in trainer.course.steps for batch in step.batches}
+        if all(plateaus.stands_still(channel) for channel in trained):
+            control.should_training_stop = True
+        # The preference channel goes on as long as the memory channel does: its share never falls.
+        elif plateaus.stands_still("sft"):
+            trainer.stopped.add("sft")

@@ -1,0 +1,72 @@
+"""A run that ended before its end: found, counted as finished, discarded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from training.artifacts import MANIFEST
+from training.ledger import release
+from training.models import TrainingRun
+from training.run_results import record_success
+from training.run_state import WORK_FOLDER, read_claim
+
+
+class NothingToResumeError(ValueError):
+    """No run of the folder can go on; the message says why."""
+
+
+def unfinished_run(root: Path) -> TrainingRun | None:
+    """Return the run that left its state in `root`, or None; the caller holds the folder's lock.
+
+    A kill in the moment between a run's last rename and its row in the database leaves a whole folder and an open row:
+    the row is closed here, and the run is returned as the success that it is. State that no run of this database owns
+    goes away.
+    """
+    work = root / WORK_FOLDER
+    claim = read_claim(work)
+    if claim is None:
+        return None
+    run = TrainingRun.objects.filter(pk=claim.run).first()
+    if run is None or run.folder_name != claim.name:
+        shutil.rmtree(work)
+        return None
+    if (root / claim.name / MANIFEST).is_file():
+        record_success(run, root / claim.name)
+        shutil.rmtree(work)
+    return run
+
+
+def resumable_run(root: Path) -> TrainingRun:
+    """Return the run of the folder that can go on, or has just turned out to be finished; the caller holds the lock.
+
+    Raises:
+        NothingToResumeError: there is none, or it failed.
+
+    """
+    run = unfinished_run(root)
+    if run is None:
+        raise NothingToResumeError(f"{root}: no run stopped before its end; start one without --resume")
+    if run.status == TrainingRun.Status.FAILED:
+        raise NothingToResumeError(
+            f"run {run.pk} failed ({run.error}) and its pairs are free again; start a new one without --resume "
+            f"(the checkpoints of run {run.pk} are kept in {root / WORK_FOLDER} until then)"
+        )
+    return run
+
+
+def discard_unfinished(root: Path) -> TrainingRun | None:
+    """Give up the run that left its state in `root`, set its pairs free, return it; None where there is none.
+
+    The caller holds the folder's lock, so that its process is known to be dead. A failed run was given up when it
+    failed: of that the checkpoints go.
+    """
+    run = unfinished_run(root)
+    if run is None or run.status == TrainingRun.Status.SUCCEEDED:
+        return None
+    shutil.rmtree(root / WORK_FOLDER)
+    if run.status == TrainingRun.Status.FAILED:
+        return None
+    run.discard()
+    release(run)
+    return run

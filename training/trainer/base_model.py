@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from training.config.schema import TrainingConfig
 
@@ -24,16 +30,20 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
     """Load model and tokenizer of the config's `model_name_or_path`.
 
     Raises:
-        BaseModelError: no such model, or it has no chat template.
+        BaseModelError: no such model, no chat template in it, or a kernel or quantisation that this machine lacks.
 
     """
     location = locate_model(config.model_name_or_path, cache_dir=cache_dir)
+    quantization = _quantization(config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(location)
         model = AutoModelForCausalLM.from_pretrained(
-            location, dtype=getattr(torch, config.dtype), attn_implementation="sdpa"
+            location,
+            dtype=getattr(torch, config.dtype),
+            attn_implementation=config.attn_implementation,
+            quantization_config=quantization,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise BaseModelError(
             f"model_name_or_path: {config.model_name_or_path} cannot be loaded: {first_line}"
@@ -45,6 +55,22 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _quantization(config: TrainingConfig) -> BitsAndBytesConfig | None:
+    """Return the settings of QLoRA (Dettmers et al. 2023, arXiv 2305.14314), or None without quantisation."""
+    if config.quantization == "none":
+        return None
+    if not torch.cuda.is_available():
+        raise BaseModelError("quantization: got 4bit, allowed none on a machine without CUDA")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BaseModelError("quantization: got 4bit, which needs the package bitsandbytes; it is not installed")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def locate_model(name: str, *, cache_dir: Path) -> str:

@@ -13,6 +13,7 @@ from training.sampling.plan import Channel
 from training.trainer.packing import PackedRow, TokenSequence, common_prefix, length_buckets, pack
 from training.trainer.scoring import Places
 from training.trainer.tokenization import Tokenization
+from training.trainer.tree_attention import attention_blocks
 
 # A further batch costs about as much as this many tokens: every layer's weights are read once more.
 BATCH_OVERHEAD_TOKENS = 128
@@ -41,13 +42,14 @@ class MicroBatch:
     """Rows of R pairs or conversations that run through the model at once, T tokens wide.
 
     `inputs` are the model's own: `input_ids`, `position_ids`, each of shape (R, T), and `attention_mask`, of shape
-    (R, T), or (R, 1, T, T) where rows branch. `rows`, `columns`, `targets`, `sequences` of shape (N,) name for each
-    completion token the place that predicts it, the token, its sequence. Sequences are numbered through: those of
-    memory pairs, then all chosen ones, then all rejected ones; `lengths` holds the tokens of each completion.
+    (R, T), or (R, 1, T, T) where rows branch; `blocks` say the same to `tree_attention`. `rows`, `columns`, `targets`,
+    `sequences` of shape (N,) name for each completion token the place that predicts it, the token, its sequence.
+    Sequences are numbered through: those of memory pairs, then all chosen ones, then all rejected ones; `lengths` holds
+    the tokens of each completion.
     `examples` are the positions of the pairs among those that were given, in the order of the sequences.
     """
 
-    inputs: Mapping[str, torch.Tensor]
+    inputs: Mapping[str, Any]
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
@@ -76,7 +78,8 @@ class MicroBatch:
     def to(self, device: torch.device) -> "MicroBatch":
         """Return the batch with its tensors on `device`."""
         moved = {name: getattr(self, name).to(device) for name in _TENSORS}
-        return replace(self, inputs={name: tensor.to(device) for name, tensor in self.inputs.items()}, **moved)
+        inputs = {name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in self.inputs.items()}
+        return replace(self, inputs=inputs, **moved)
 
 
 def sft_examples(records: Sequence[SftRecord], tokenization: Tokenization) -> list[Example]:
@@ -124,11 +127,13 @@ class Batching:
     """How pairs become micro-batches.
 
     `shares_prefixes` packs sequences that begin alike into one row; without it each has its own. `whole` keeps a
-    step in one micro-batch, for losses that compare pairs with each other. A micro-batch has at most `largest` rows.
+    step in one micro-batch, for losses that compare pairs with each other. `in_blocks` serves a model that
+    `tree_attention` serves. A micro-batch has at most `largest` rows.
     """
 
     pad_token_id: int
     shares_prefixes: bool = True
+    in_blocks: bool = False
     whole: bool = False
     additive_mask: bool = False
     largest: int = 64
@@ -194,7 +199,7 @@ class Batching:
             tokens=sum(len(row.packed) for row in rows),
         )
 
-    def _inputs(self, rows: Sequence[PackedRow]) -> dict[str, torch.Tensor]:
+    def _inputs(self, rows: Sequence[PackedRow]) -> dict[str, Any]:
         width = max(len(row) for row in rows)
         input_ids = torch.full((len(rows), width), self.pad_token_id)
         positions = torch.zeros((len(rows), width), dtype=torch.long)
@@ -210,7 +215,8 @@ class Batching:
                 mask[number, range(size, width), range(size, width)] = True
             else:
                 mask[number, :size] = True
-        return {"input_ids": input_ids, "position_ids": positions, "attention_mask": self._mask(mask, branches)}
+        inputs = {"input_ids": input_ids, "position_ids": positions, "attention_mask": self._mask(mask, branches)}
+        return {**inputs, "blocks": attention_blocks(rows)} if self.in_blocks else inputs
 
     def _mask(self, mask: np.ndarray[Any, np.dtype[np.bool_]], branches: bool) -> torch.Tensor:
         allowed = torch.from_numpy(mask)

@@ -285,6 +285,12 @@ class DualChannelTrainer(DPOTrainer):
         gathered = gather_object([dict(metrics)])
         return {name: sum(each[name] for each in gathered) / len(gathered) for name in metrics}
 
+    def any_process_stops(self) -> bool:
+        """Return whether this process, or any that it trains with, was asked to stop."""
+        if self.accelerator.num_processes > 1:
+            self.stop_requested = any(gather_object([self.stop_requested]))
+        return self.stop_requested
+
     def report_step(self, learning_rate: float) -> None:
         """Hand on what the step that just ended has done, to the log and to the caller."""
         number = self.state.global_step

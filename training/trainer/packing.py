@@ -23,12 +23,21 @@ class TokenSequence:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """The columns from `begin` to `end` that one sequence adds to a row, and those `before` them in that sequence."""
+
+    begin: int
+    end: int
+    before: Indices
+
+
+@dataclass(frozen=True, slots=True)
 class PackedRow:
     """A prefix tree of sequences, laid out in one row of T tokens.
 
     Every token comes after the tokens before it in its own sequences. `positions` (T,) restart where sequences
     part; `members` (T, sequences) says whose token it is; `predictors` holds for each sequence the columns whose
-    output predicts its completion tokens, `targets` those tokens.
+    output predicts its completion tokens, `targets` those tokens. `segments` divide the row.
     """
 
     input_ids: Indices
@@ -36,6 +45,7 @@ class PackedRow:
     members: npt.NDArray[np.bool_]
     predictors: tuple[Indices, ...]
     targets: tuple[Indices, ...]
+    segments: tuple[Segment, ...]
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -65,6 +75,7 @@ def pack(sequences: Sequence[TokenSequence]) -> PackedRow:
     input_ids: list[int] = []
     positions: list[int] = []
     columns: list[Indices] = []
+    segments: list[Segment] = []
     for sequence in sequences:
         shared: Indices = np.empty(0, dtype=np.int64)
         for other, placed in zip(sequences, columns, strict=False):
@@ -72,7 +83,9 @@ def pack(sequences: Sequence[TokenSequence]) -> PackedRow:
             if length > len(shared):
                 shared = placed[:length]
         own = sequence.ids[len(shared) :]
-        columns.append(np.concatenate([shared, np.arange(len(input_ids), len(input_ids) + len(own))]))
+        segment = Segment(len(input_ids), len(input_ids) + len(own), shared)
+        columns.append(np.concatenate([shared, np.arange(segment.begin, segment.end)]))
+        segments.append(segment)
         input_ids += own
         positions += range(len(shared), len(sequence.ids))
     members = np.zeros((len(input_ids), len(sequences)), dtype=np.bool_)
@@ -84,6 +97,7 @@ def pack(sequences: Sequence[TokenSequence]) -> PackedRow:
         members,
         tuple(placed[s.start - 1 : -1] for s, placed in zip(sequences, columns, strict=True)),
         tuple(np.array(s.ids[s.start :], dtype=np.int64) for s in sequences),
+        tuple(segment for segment in segments if segment.end > segment.begin),
     )
 
 

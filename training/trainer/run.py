@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 from peft import PeftModel, get_peft_model_state_dict
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -35,6 +36,7 @@ from training.trainer.reference import ReferenceStore
 from training.trainer.retention import Retention
 from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
+from training.trainer.tree_attention import use_tree_attention
 
 # Losses that sort the pairs of a batch need all of them at once.
 _SORTING_LOSSES = {"aot", "aot_unpaired"}
@@ -179,12 +181,7 @@ def _trainer(
     on_step: Callable[[StepResult], None],
 ) -> DualChannelTrainer:
     tokenization = Tokenization(tokenizer, max_length=config.max_length)
-    batching = Batching(
-        tokenizer.pad_token_id,
-        shares_prefixes=config.attn_implementation != "flash_attention_2",
-        whole=config.loss_type in _SORTING_LOSSES,
-        additive_mask=config.attn_implementation == "eager",
-    )
+    batching = _batching(config, start, tokenizer.pad_token_id)
     course = Course(
         sft=sft_examples(data.sft, tokenization),
         preference=preference_examples(data.preference, tokenization),
@@ -210,6 +207,25 @@ def _trainer(
     trainer = DualChannelTrainer(start, args, tokenizer, course, batching, on_step=on_step, measure=progress)
     _fill_references(trainer, start, config, folders.references)
     return trainer
+
+
+def _batching(config: TrainingConfig, start: StartingPoint, pad_token_id: int) -> Batching:
+    base = start.model.get_base_model() if isinstance(start.model, PeftModel) else start.model
+    # A window counts columns, which in a packed row are not positions.
+    window = getattr(base.config, "sliding_window", None)
+    shares_prefixes = config.attn_implementation != "flash_attention_2" and (
+        window is None or config.max_length <= window
+    )
+    in_blocks = shares_prefixes and config.attn_implementation == "sdpa" and not torch.accelerator.is_available()
+    if in_blocks:
+        use_tree_attention(base)
+    return Batching(
+        pad_token_id,
+        shares_prefixes=shares_prefixes,
+        in_blocks=in_blocks,
+        whole=config.loss_type in _SORTING_LOSSES,
+        additive_mask=config.attn_implementation == "eager",
+    )
 
 
 def _fill_references(trainer: DualChannelTrainer, start: StartingPoint, config: TrainingConfig, folder: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-# Rows of logits that are widened to float32 at a time.
-_TILE = 256
+# Rows of logits that are widened to float32 at a time: with a large vocabulary, a few megabytes that stay in the cache.
+_TILE = 16
 
 
 @dataclass(frozen=True, slots=True)

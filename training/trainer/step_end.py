@@ -34,7 +34,7 @@ class StepEnd(TrainerCallback):
         every = trainer.course.plateaus.settings.every_steps
         if every is not None and state.global_step % every == 0:
             self._stop_what_stands_still(control)
-        if trainer.stop_requested:
+        if trainer.any_process_stops():
             control.should_save = control.should_training_stop = True
 
     def _stop_what_stands_still(self, control: TrainerControl) -> None:

@@ -10,6 +10,7 @@ from training.trainer.batches import Batching, Example
 from training.trainer.packing import TokenSequence
 from training.trainer.pair_scores import completion_log_probs
 from training.trainer.scoring import add_placed_head, score_tokens
+from training.trainer.tree_attention import use_tree_attention
 
 CONTEXT = tuple(range(10, 50))
 
@@ -40,6 +41,7 @@ def plain_log_probs(model: PreTrainedModel, given: TokenSequence) -> torch.Tenso
 def model(tiny_model_path: str) -> PreTrainedModel:
     loaded = AutoModelForCausalLM.from_pretrained(tiny_model_path, dtype=torch.float32)
     add_placed_head(loaded)
+    use_tree_attention(loaded)
     return loaded.eval()
 
 
@@ -48,6 +50,8 @@ BATCHINGS = [
     Batching(0, shares_prefixes=False),
     Batching(0, whole=True),
     Batching(0, additive_mask=True),
+    Batching(0, in_blocks=True),
+    Batching(0, in_blocks=True, shares_prefixes=False),
     Batching(0, largest=1),
 ]
 

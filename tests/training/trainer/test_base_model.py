@@ -1,0 +1,31 @@
+"""The base model is found and loaded, or one line says why not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.trainer.runs import config
+from training.trainer.base_model import BaseModelError, load_base_model
+
+
+def test_the_weights_come_in_the_precision_of_the_config(tiny_model_path: str, tmp_path: Path) -> None:
+    for name in ("float32", "bfloat16"):
+        model, _ = load_base_model(config(tiny_model_path, dtype=name), cache_dir=tmp_path)
+        assert model.dtype == getattr(torch, name)
+
+
+def test_the_attention_kernel_is_the_configs(tiny_model_path: str, tmp_path: Path) -> None:
+    model, _ = load_base_model(config(tiny_model_path, attn_implementation="eager"), cache_dir=tmp_path)
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_kernel_whose_package_is_missing_is_one_clear_line(tiny_model_path: str, tmp_path: Path) -> None:
+    settings = config(tiny_model_path, attn_implementation="flash_attention_2")
+    with pytest.raises(BaseModelError, match=r"^model_name_or_path: .* cannot be loaded: [^\n]+$"):
+        load_base_model(settings, cache_dir=tmp_path)
+
+
+def test_four_bits_without_cuda_are_one_clear_line(tiny_model_path: str, tmp_path: Path) -> None:
+    with pytest.raises(BaseModelError, match=r"^quantization: got 4bit, allowed none on a machine without CUDA$"):
+        load_base_model(config(tiny_model_path, quantization="4bit"), cache_dir=tmp_path)

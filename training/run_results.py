@@ -25,7 +25,8 @@ from training.run_state import CHECKPOINTS, WORK_FOLDER, PreparedRun
 from training.sampling.plan import Channel
 
 if TYPE_CHECKING:
-    from training.trainer.run import PairChange, TrainingOutcome
+    from training.trainer.pair_changes import PairChange
+    from training.trainer.run import TrainingOutcome
 
 DATA = "data.jsonl"
 EVALUATION = "evaluation.json"

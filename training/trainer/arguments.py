@@ -24,6 +24,8 @@ def dpo_arguments(config: TrainingConfig, *, work_dir: Path, steps: int) -> DPOC
         label_smoothing=config.label_smoothing,
         beta=config.beta,
         max_length=config.max_length,
+        # TRL's default would make nothing of `lora_dropout`.
+        disable_dropout=config.lora.lora_dropout == 0,
         # A mixture-of-experts model's router is not trained.
         router_aux_loss_coef=0.0,
         activation_checkpointing=config.gradient_checkpointing,

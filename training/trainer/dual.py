@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, Trainer, get_scheduler
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from trl import DPOConfig, DPOTrainer
-from trl.trainer.utils import use_adapter
+from trl import DPOConfig
 
 from training.sampling.plan import Channel
 from training.trainer.adapters import StartingPoint, check_loaded
@@ -23,9 +22,9 @@ from training.trainer.batches import Batching, BothChannels, Example, MicroBatch
 from training.trainer.checkpoints import STATE
 from training.trainer.course import Course, StepMetrics, StepResult
 from training.trainer.lora_linear import fuse_lora
-from training.trainer.preference_inputs import preference_inputs
+from training.trainer.packed_losses import PackedLosses
 from training.trainer.retention import Retention
-from training.trainer.scoring import PlacedLogits, TokenScores, add_placed_head, score_tokens
+from training.trainer.scoring import add_placed_head
 from training.trainer.step_end import Measure, StepEnd
 
 # Where the processes hold whole layers, which the fused LoRA product needs.
@@ -36,7 +35,7 @@ class DivergedError(RuntimeError):
     """The loss is no longer a number; training stops."""
 
 
-class DualChannelTrainer(DPOTrainer):
+class DualChannelTrainer(PackedLosses):
     """Trains a LoRA adapter on a planned sequence of steps over memory pairs and preference pairs.
 
     Preference pairs go through TRL's own losses (DPO: Rafailov et al. 2023, arXiv 2305.18290); memory pairs through
@@ -63,6 +62,8 @@ class DualChannelTrainer(DPOTrainer):
         self.stop_requested = False
         self.tokens_seen = 0
         self.first_losses: dict[int, float] = {}
+        self.used: dict[Channel, set[int]] = {"sft": set(), "preference": set()}
+        self._step_tokens = 0
         self._on_step = on_step
         self._step_metrics: dict[str, float] = {}
         self._trained: tuple[Channel, ...] = ()
@@ -81,10 +82,6 @@ class DualChannelTrainer(DPOTrainer):
         add_placed_head(self.model.get_base_model())
         if self.accelerator.distributed_type in _WHOLE_LAYERS:
             fuse_lora(self.model, dtype=torch.bfloat16 if args.bf16 else self.model.get_base_model().dtype)
-
-    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        """Leave the dataset alone: examples come tokenised."""
-        return dataset
 
     def get_train_dataloader(self) -> DataLoader[Example]:
         """Return this process's part of the planned steps, in their order.
@@ -134,12 +131,13 @@ class DualChannelTrainer(DPOTrainer):
         examples = [example for example in inputs if example.channel not in self.stopped]
         self._trained = tuple(dict.fromkeys(example.channel for example in examples))
         self._step_metrics = {}
+        self._step_tokens = 0
         total = torch.zeros((), device=self.accelerator.device)
         if not examples:
             return total
         batches = self.batching.micro_batches(examples, parts=self.course.parts)
         batches = [batch.to(self.accelerator.device) for batch in batches]
-        totals = self._totals(batches)
+        totals = self.totals(batches)
         self._begin_weights(model, batches, totals)
         factors = {channel: self.course.weights.factor(channel) for channel in self._trained}
         metrics = StepMetrics()
@@ -160,7 +158,8 @@ class DualChannelTrainer(DPOTrainer):
                     )
                 self.accelerator.backward(loss)
             total += loss.detach()
-        self.tokens_seen += sum(batch.tokens for batch in batches)
+        self._step_tokens = sum(batch.tokens for batch in batches)
+        self.tokens_seen += self._step_tokens
         self._finish_step(metrics, factors)
         return total
 
@@ -174,8 +173,8 @@ class DualChannelTrainer(DPOTrainer):
         metrics: StepMetrics,
     ) -> torch.Tensor:
         """Return the batch's part of the step's loss; the parts of all batches add up, those of processes average."""
-        scores = self._scores(model, batch)
-        raw = self._raw_losses(batch, scores, totals, metrics)
+        scores = self.scores(model, batch)
+        raw = self.raw_losses(batch, scores, totals, metrics)
         if "sft" in raw:
             means = -batch.by_sequence(scores.log_probs.detach()) / batch.lengths
             for position, mean in zip(batch.examples[: batch.sft_count], means.tolist(), strict=False):
@@ -183,35 +182,6 @@ class DualChannelTrainer(DPOTrainer):
         for channel, value in raw.items():
             metrics.add_part(f"{channel}/loss", value.item())
         return torch.stack([factors[channel] * value for channel, value in raw.items()]).sum()
-
-    def _scores(self, model: torch.nn.Module, batch: MicroBatch) -> TokenScores:
-        placed: PlacedLogits = model(**batch.inputs, places=batch.places)
-        return score_tokens(placed.values, batch.targets)
-
-    def _raw_losses(
-        self, batch: MicroBatch, scores: TokenScores, totals: Mapping[Channel, float], metrics: StepMetrics
-    ) -> dict[Channel, torch.Tensor]:
-        processes = self.accelerator.num_processes
-        raw: dict[Channel, torch.Tensor] = {}
-        if batch.sft_count:
-            raw["sft"] = -scores.log_probs[: batch.sft_tokens].sum() * (processes / totals["sft"])
-        if batch.preference_count:
-            mean = self._preference_loss(batch, scores, metrics)
-            raw["preference"] = mean * (batch.preference_count * processes / totals["preference"])
-        return raw
-
-    def _preference_loss(self, batch: MicroBatch, scores: TokenScores, metrics: StepMetrics) -> torch.Tensor:
-        """Return TRL's mean loss of the batch's pairs, a scalar, with TRL's metrics put into `metrics`."""
-        inputs, outputs = preference_inputs(batch, scores)
-        # The batches bring their reference log-probabilities along.
-        self.precompute_ref_logps = True
-        with _ungathered(self.accelerator):
-            loss: torch.Tensor = self._compute_loss(lambda **_: outputs, inputs, return_outputs=False)
-        for name, (value,) in self._metrics["train"].items():
-            if name != "num_tokens":
-                metrics.add_mean(f"preference/{name}", value, weight=batch.preference_count)
-        self._metrics["train"].clear()
-        return loss
 
     def _retention_term(self, model: torch.nn.Module, retention: Retention, metrics: StepMetrics) -> torch.Tensor:
         kl = retention.kl(
@@ -222,31 +192,6 @@ class DualChannelTrainer(DPOTrainer):
         )
         metrics.add_part("retention/kl", kl.item())
         return retention.weight * kl
-
-    def reference_logits(self, batch: MicroBatch) -> PlacedLogits:
-        """Return what the reference says at the batch's places."""
-        model = self.accelerator.unwrap_model(self.model)
-        name = "ref" if "ref" in model.peft_config else None
-        with torch.no_grad(), use_adapter(model, adapter_name=name), self.accelerator.autocast():
-            placed: PlacedLogits = model(**batch.inputs, places=batch.places)
-        return placed
-
-    def policy_logits(self, batch: MicroBatch) -> PlacedLogits:
-        """Return what the model as trained so far says at the batch's places."""
-        model = self.accelerator.unwrap_model(self.model)
-        with torch.no_grad(), self.accelerator.autocast():
-            placed: PlacedLogits = model(**batch.inputs, places=batch.places)
-        return placed
-
-    def _totals(self, batches: Sequence[MicroBatch]) -> dict[Channel, float]:
-        """Return the memory tokens and the preference pairs of the step, over all processes."""
-        counts = torch.tensor(
-            [sum(batch.sft_tokens for batch in batches), sum(batch.preference_count for batch in batches)],
-            dtype=torch.float32,
-            device=self.accelerator.device,
-        )
-        reduced = self.accelerator.reduce(counts, reduction="sum").tolist()
-        return {"sft": reduced[0], "preference": reduced[1]}
 
     def _begin_weights(
         self, model: torch.nn.Module, batches: Sequence[MicroBatch], totals: Mapping[Channel, float]
@@ -259,9 +204,7 @@ class DualChannelTrainer(DPOTrainer):
         first = StepMetrics()
         with torch.no_grad():
             for batch in batches:
-                for channel, value in self._raw_losses(
-                    batch, self._scores(model, batch), totals, StepMetrics()
-                ).items():
+                for channel, value in self.raw_losses(batch, self.scores(model, batch), totals, StepMetrics()).items():
                     first.add_part(channel, value.item())
         shared = self._over_processes(first.values())
         for channel in fresh:
@@ -285,24 +228,40 @@ class DualChannelTrainer(DPOTrainer):
         gathered = gather_object([dict(metrics)])
         return {name: sum(each[name] for each in gathered) / len(gathered) for name in metrics}
 
+    def all_first_losses(self) -> dict[int, float]:
+        """Return the loss of each memory pair at its first use, by position in the pool, over all processes."""
+        if self.accelerator.num_processes == 1:
+            return self.first_losses
+        return {index: loss for each in gather_object([self.first_losses]) for index, loss in each.items()}
+
     def any_process_stops(self) -> bool:
         """Return whether this process, or any that it trains with, was asked to stop."""
         if self.accelerator.num_processes > 1:
             self.stop_requested = any(gather_object([self.stop_requested]))
         return self.stop_requested
 
-    def report_step(self, learning_rate: float) -> None:
+    def report_step(self, learning_rate: float, seconds: float) -> None:
         """Hand on what the step that just ended has done, to the log and to the caller."""
         number = self.state.global_step
-        known = self.course.statistics[number - 1] if self.course.statistics else {}
-        metrics = {**self._step_metrics, "learning_rate": learning_rate, **known}
+        planned = self.course.steps[number - 1]
+        metrics = {
+            **self._step_metrics,
+            "learning_rate": learning_rate,
+            "tokens_per_second": self._step_tokens / seconds,
+            **(self.course.statistics[number - 1] if self.course.statistics else {}),
+        }
+        for batch in planned.batches:
+            if batch.channel in self._trained:
+                self.used[batch.channel].update(batch.indices)
+            metrics[f"{batch.channel}/pairs_used"] = len(self.used[batch.channel])
         for name, value in metrics.items():
             if name != "learning_rate":
                 self._metrics["train"][name].append(value)
-        self._on_step(StepResult(number, self.course.steps[number - 1], self._trained, metrics))
+        self._on_step(StepResult(number, planned, self._trained, metrics))
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Save what a resumed run needs; Transformers' own state comes last, as the mark of a whole checkpoint."""
+        first_losses = self.all_first_losses()
         if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -311,7 +270,8 @@ class DualChannelTrainer(DPOTrainer):
                 "plateaus": self.course.plateaus.state(),
                 "stopped": sorted(self.stopped),
                 "tokens_seen": self.tokens_seen,
-                "first_losses": sorted(self.first_losses.items()),
+                "first_losses": sorted(first_losses.items()),
+                "used": {channel: sorted(indices) for channel, indices in self.used.items()},
             }
             (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
         # Not TRL's: a model card is of no use in a checkpoint.
@@ -327,19 +287,4 @@ class DualChannelTrainer(DPOTrainer):
         self.stopped = set(state["stopped"])
         self.tokens_seen = state["tokens_seen"]
         self.first_losses = dict(state["first_losses"])
-
-
-@contextlib.contextmanager
-def _ungathered(accelerator: Any) -> Iterator[None]:
-    """Keep TRL from gathering its metrics at every micro-batch, of which processes may have different numbers."""
-    if accelerator.num_processes == 1:
-        yield
-        return
-    names = ("gather", "gather_for_metrics")
-    for name in names:
-        setattr(accelerator, name, lambda value, *_, **__: value)
-    try:
-        yield
-    finally:
-        for name in names:
-            delattr(accelerator, name)
+        self.used = {channel: set(indices) for channel, indices in state["used"].items()}

@@ -29,10 +29,10 @@ from training.trainer.checkpoints import last_checkpoint
 from training.trainer.course import Course, StepResult
 from training.trainer.dual import DualChannelTrainer
 from training.trainer.lora_linear import unfuse_lora
-from training.trainer.pair_scores import completion_log_probs
+from training.trainer.pair_changes import PairChange, pair_changes
 from training.trainer.plateau import Plateaus
 from training.trainer.processes import from_main_process, is_main_process
-from training.trainer.reference import ReferenceStore
+from training.trainer.reference_pass import fill_references
 from training.trainer.retention import Retention
 from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
@@ -59,20 +59,6 @@ class TrainingData:
     preference: tuple[PreferenceRecord, ...]
     evaluation: EvaluationSet = field(default_factory=EvaluationSet)
     retention: tuple[tuple[Chat, Chat], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PairChange:
-    """What a run did to the pair at `index` of its channel's pool.
-
-    Memory: the mean token loss in nats, at its first use and after the run. Preference: the implicit reward margin,
-    which is 0 before a run by definition.
-    """
-
-    channel: Channel
-    index: int
-    before: float
-    after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +134,7 @@ def train(
     if trainer.stop_requested and trainer.state.global_step < len(plan.steps):
         raise Interrupted(trainer.state.global_step, last_checkpoint(folders.work))
     # Without Accelerate's wrapper, so that both measurements are made in the precision of the weights.
-    changes = _changes(trainer, config)
+    changes = pair_changes(trainer)
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     unfuse_lora(trained)
     after = from_main_process(measured(trained, "after") if is_main_process() else None)
@@ -205,7 +191,7 @@ def _trainer(
 
     args = dpo_arguments(config, work_dir=folders.work, steps=len(plan.steps))
     trainer = DualChannelTrainer(start, args, tokenizer, course, batching, on_step=on_step, measure=progress)
-    _fill_references(trainer, start, config, folders.references)
+    fill_references(trainer, start, folders.references)
     return trainer
 
 
@@ -226,54 +212,6 @@ def _batching(config: TrainingConfig, start: StartingPoint, pad_token_id: int) -
         whole=config.loss_type in _SORTING_LOSSES,
         additive_mask=config.attn_implementation == "eager",
     )
-
-
-def _fill_references(trainer: DualChannelTrainer, start: StartingPoint, config: TrainingConfig, folder: Path) -> None:
-    """Give every preference pair that a step draws its reference log-probabilities, computed where unknown.
-
-    Each of several processes computes what is missing: the same numbers, without a word between them.
-    """
-    name = "-".join(
-        (start.base_checksum[:16], (start.adapter_checksum or "base")[:16], str(trainer.accelerator.mixed_precision))
-    )
-    store = ReferenceStore(folder, reference=name)
-    pool = list(trainer.course.preference)
-    used = trainer.course.used("preference")
-    todo = [pool[used[number]] for number in store.missing([pool[index] for index in used])]
-    if todo:
-        trainer.model.eval()
-        with tqdm(total=len(todo), desc="reference", unit="pair", disable=None, leave=False) as bar:
-            values = completion_log_probs(
-                trainer.reference_logits, todo, trainer.batching, device=trainer.accelerator.device, advance=bar.update
-            )
-        store.add(todo, values)
-        if is_main_process():
-            store.save()
-    for index in used:
-        pool[index] = store.filled(pool[index])
-    trainer.course.preference = pool
-
-
-def _changes(trainer: DualChannelTrainer, config: TrainingConfig) -> tuple[PairChange, ...]:
-    """Measure each pair that was used once more."""
-    trainer.model.eval()
-    course = trainer.course
-    used = [course.sft[index] for index in sorted(trainer.first_losses)]
-    used += [course.preference[index] for index in course.used("preference")]
-    with tqdm(total=len(used), desc="what stuck", unit="pair", disable=None, leave=False) as bar:
-        found = completion_log_probs(
-            trainer.policy_logits, used, trainer.batching, device=trainer.accelerator.device, advance=bar.update
-        )
-    changes = []
-    for example, values in zip(used, found, strict=True):
-        if example.channel == "sft":
-            after = -values[0] / max(example.sequences[0].completion_length, 1)
-            changes.append(PairChange("sft", example.index, trainer.first_losses[example.index], after))
-        else:
-            chosen, rejected = example.references or (0.0, 0.0)
-            margin = config.beta * ((values[0] - chosen) - (values[1] - rejected))
-            changes.append(PairChange("preference", example.index, 0.0, margin))
-    return tuple(changes)
 
 
 def _retention(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,17 @@ class StepEnd(TrainerCallback):
     def __init__(self, trainer: DualChannelTrainer, measure: Measure) -> None:
         self._trainer = trainer
         self._measure = measure
-        self._learning_rate = 0.0
+        self._learning_rate = self._began = 0.0
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Keep the rate of the step, which the scheduler moves on before the step's end."""
+        """Note the time, and the rate of the step, which the scheduler moves on before the step's end."""
         self._learning_rate = float(kwargs["optimizer"].param_groups[0]["lr"])
+        self._began = time.monotonic()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report the step, then decide whether there is another."""
         trainer = self._trainer
-        trainer.report_step(self._learning_rate)
+        trainer.report_step(self._learning_rate, time.monotonic() - self._began)
         every = trainer.course.plateaus.settings.every_steps
         if every is not None and state.global_step % every == 0:
             self._stop_what_stands_still(control)

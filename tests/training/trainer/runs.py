@@ -31,6 +31,10 @@ class Trained:
         """Return the channel's losses, in order."""
         return [loss for step in self.steps if (loss := step.loss(channel)) is not None]
 
+    def timeless(self) -> list[dict[str, float]]:
+        """Return the metrics of every step, without the one that the clock makes."""
+        return [{k: v for k, v in step.metrics.items() if k != "tokens_per_second"} for step in self.steps]
+
     def metric(self, name: str) -> list[float | None]:
         """Return a metric of every step."""
         return [step.metrics.get(name) for step in self.steps]

@@ -61,7 +61,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert checkpoint_step(checkpoint) == resumed_at
     rest = trained(tiny_model_path, tmp_path / "killed", resume=checkpoint)
     assert [step.step for step in rest.steps] == list(range(resumed_at + 1, 13))
-    assert [step.metrics for step in rest.steps] == [step.metrics for step in whole.steps[resumed_at:]]
+    assert rest.timeless() == whole.timeless()[resumed_at:]
     assert rest.outcome.adapter_checksum == whole.outcome.adapter_checksum
     assert rest.outcome.changes == whole.outcome.changes
 

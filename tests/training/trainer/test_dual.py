@@ -69,7 +69,7 @@ def test_the_adapter_changes_but_the_base_does_not(tiny_model_path: str, tmp_pat
 def test_the_same_seed_gives_the_same_losses(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=6)
     first, second = run(settings, tmp_path / "first"), run(settings, tmp_path / "second")
-    assert [step.metrics for step in first.steps] == [step.metrics for step in second.steps]
+    assert first.timeless() == second.timeless()
 
 
 def test_each_step_runs_at_its_own_channels_rate(tiny_model_path: str, tmp_path: Path) -> None:
@@ -95,6 +95,17 @@ def test_accumulated_batches_are_the_step_of_one_large_batch(tiny_model_path: st
     parts = run(settings, tmp_path / "parts", plan=in_order("sft", "preference", steps=4))
     assert parts.losses("sft") == pytest.approx(whole.losses("sft"), abs=1e-5)
     assert parts.losses("preference") == pytest.approx(whole.losses("preference"), abs=1e-5)
+
+
+def test_dropout_acts_in_training_and_not_on_the_reference(tiny_model_path: str, tmp_path: Path) -> None:
+    plan = in_order("sft", "preference", steps=4)
+    retention: dict[str, Any] = {"retention": {"weight": 1.0, "every_steps": 1, "batch_size": 4}}
+    plain = run(config(tiny_model_path, **retention), tmp_path / "plain", plan=plan, retention=GENERAL)
+    settings = config(tiny_model_path, lora={"lora_dropout": 0.5}, **retention)
+    dropped = run(settings, tmp_path / "dropped", plan=plan, retention=GENERAL)
+    assert dropped.losses("sft")[1:] != pytest.approx(plain.losses("sft")[1:], abs=1e-4)
+    # The update of a fresh adapter is zero, whatever is dropped before it.
+    assert dropped.metric("retention/kl")[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_normalised_losses_begin_at_one(tiny_model_path: str, tmp_path: Path) -> None:
@@ -153,6 +164,22 @@ def test_what_training_did_to_each_pair_is_measured(tiny_model_path: str, tmp_pa
     first = trained.steps[[step.trained for step in trained.steps].index(("sft",))]
     seen = [changes["sft", index].before for index in first.planned.batches[0].indices]
     assert sum(seen) / len(seen) == pytest.approx(first.metrics["sft/loss"], abs=0.1)
+
+
+def test_a_step_says_how_fast_it_was_and_how_many_pairs_are_used_by_now(tiny_model_path: str, tmp_path: Path) -> None:
+    trained = run(config(tiny_model_path), tmp_path, plan=in_order("sft", "preference", steps=5))
+    assert trained.metric("sft/pairs_used") == [4, 8, 12, 12, 12]
+    assert trained.metric("preference/pairs_used") == [4, 8, 12, 12, 12]
+    assert all(rate is not None and rate > 0 for rate in trained.metric("tokens_per_second"))
+
+
+def test_checkpointed_activations_change_no_loss(tiny_model_path: str, tmp_path: Path) -> None:
+    plan = in_order("sft", "preference", steps=4)
+    plain = run(config(tiny_model_path), tmp_path / "plain", plan=plan)
+    again = run(config(tiny_model_path, gradient_checkpointing=True), tmp_path / "again", plan=plan)
+    assert again.losses("sft") == pytest.approx(plain.losses("sft"), abs=1e-5)
+    assert again.losses("preference") == pytest.approx(plain.losses("preference"), abs=1e-5)
+    assert again.outcome.model.get_base_model().is_gradient_checkpointing
 
 
 def test_a_run_stops_when_its_channels_stand_still(tiny_model_path: str, tmp_path: Path) -> None:

@@ -269,7 +269,6 @@ class DualChannelTrainer(PackedLosses):
                 "weights": self.course.weights.state(),
                 "plateaus": self.course.plateaus.state(),
                 "stopped": sorted(self.stopped),
-                "tokens_seen": self.tokens_seen,
                 "first_losses": sorted(first_losses.items()),
                 "used": {channel: sorted(indices) for channel, indices in self.used.items()},
             }
@@ -285,6 +284,5 @@ class DualChannelTrainer(PackedLosses):
         self.course.weights.restore(state["weights"])
         self.course.plateaus.restore(state["plateaus"])
         self.stopped = set(state["stopped"])
-        self.tokens_seen = state["tokens_seen"]
         self.first_losses = dict(state["first_losses"])
         self.used = {channel: set(indices) for channel, indices in state["used"].items()}

@@ -127,14 +127,14 @@ def train(
             bar.update(result.step - bar.n)
 
         trainer = _trainer(config, data, plan, start, tokenizer, folders=folders, on_step=step_ended)
-        training_started, tokens_before = time.monotonic(), trainer.tokens_seen
+        training_started = time.monotonic()
         with stops_on_signals(trainer):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         training_seconds = time.monotonic() - training_started
     if trainer.stop_requested and trainer.state.global_step < len(plan.steps):
         raise Interrupted(trainer.state.global_step, last_checkpoint(folders.work))
-    # Without Accelerate's wrapper, so that both measurements are made in the precision of the weights.
     changes = pair_changes(trainer)
+    # Without Accelerate's wrapper, so that both measurements are made in the precision of the weights.
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     unfuse_lora(trained)
     after = from_main_process(measured(trained, "after") if is_main_process() else None)
@@ -151,7 +151,7 @@ def train(
         device=str(trainer.accelerator.device),
         precision=str(trainer.accelerator.mixed_precision),
         stopped_early=_stopped_early(trainer, len(plan.steps)),
-        tokens_per_second=(trainer.tokens_seen - tokens_before) / training_seconds,
+        tokens_per_second=trainer.tokens_seen / training_seconds,
         seconds=time.monotonic() - started,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,6 +62,8 @@ def sft_then_dpo(
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
         "seed": config.seed,
+        # bfloat16 is TRL's default, which it refuses without a GPU unless told so.
+        "use_cpu": not torch.accelerator.is_available(),
         **({"activation_checkpointing": False, "gradient_checkpointing": False} if best else {}),
     }
     started = time.perf_counter()

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from training.config import TrainingConfig
@@ -79,6 +80,8 @@ def sft_then_dpo(
         processing_class=tokenizer,
         peft_config=lora_config(config),
     )
+    # Standard output belongs to the benchmark's own figures.
+    sft_trainer.remove_callback(PrinterCallback)
     sft_trainer.train()
     between = time.perf_counter()
     dpo_trainer = TokenisedDPOTrainer(
@@ -93,6 +96,7 @@ def sft_then_dpo(
         train_dataset=Dataset.from_list([_preference_row(example) for example in preference]),
         processing_class=tokenizer,
     )
+    dpo_trainer.remove_callback(PrinterCallback)
     dpo_trainer.train()
     ended = time.perf_counter()
     return PeerRun(

@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE := 1
 .PHONY: help setup demo serve test test-slow lint docs bench bench-training clean
 
 help:            ## List the targets.
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(INSTALLED) .env  ## Make .venv, .env and the database; safe to repeat.
 	@$(MANAGE) migrate --verbosity 0

@@ -75,6 +75,8 @@ class DualChannelTrainer(PackedLosses):
             processing_class=tokenizer,
             peft_config=start.lora,
         )
+        # The batches bring their reference log-probabilities along.
+        self.precompute_ref_logps = True
         # Both write to standard output, which belongs to the command's own answer.
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)

@@ -48,8 +48,6 @@ class PackedLosses(DPOTrainer):
     def _preference_loss(self, batch: MicroBatch, scores: TokenScores, metrics: StepMetrics) -> torch.Tensor:
         """Return TRL's mean loss of the batch's pairs, a scalar, with TRL's metrics put into `metrics`."""
         inputs, outputs = preference_inputs(batch, scores)
-        # The batches bring their reference log-probabilities along.
-        self.precompute_ref_logps = True
         with _ungathered(self.accelerator):
             loss: torch.Tensor = self._compute_loss(lambda **_: outputs, inputs, return_outputs=False)
         for name, (value,) in self._metrics["train"].items():

@@ -122,7 +122,7 @@ def train(
         def step_ended(result: StepResult) -> None:
             results.append(result)
             on_step(result)
-            losses = [f"{name} {value:.3f}" for name in ("sft", "preference") if (value := _loss(result, name))]
+            losses = [f"{channel} {result.loss(channel):.3f}" for channel in result.trained]
             bar.set_postfix_str(", ".join(losses), refresh=False)
             bar.update(result.step - bar.n)
 
@@ -233,10 +233,6 @@ def _stopped_early(trainer: DualChannelTrainer, planned: int) -> str | None:
     if done == planned:
         return None
     return f"after {done} of {planned} steps the held-out measurements no longer improved"
-
-
-def _loss(result: StepResult, channel: str) -> float | None:
-    return result.metrics.get(f"{channel}/loss")
 
 
 def _quieten() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from training.datasets import Chat
+from training.trainer.packing import common_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Tokenization:
         """
         prompt_ids = self._ids(prompt, add_generation_prompt=True)
         whole = [self._ids([*prompt, *answer], add_generation_prompt=False) for answer in answers]
-        start = min(_common_prefix(prompt_ids, ids) for ids in whole)
+        start = min(common_prefix(prompt_ids, ids) for ids in whole)
         if start < len(prompt_ids) and not self._warned:
             self._warned = True
             logger.warning(
@@ -49,10 +50,3 @@ class Tokenization:
             [dict(message) for message in chat], add_generation_prompt=add_generation_prompt, return_dict=True
         )
         return list(encoded["input_ids"])
-
-
-def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    for position, (left, right) in enumerate(zip(first, second, strict=False)):
-        if left != right:
-            return position
-    return min(len(first), len(second))

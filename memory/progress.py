@@ -75,3 +75,25 @@ def count_progress(description: str, *, total: int) -> Iterator[Callable[[int], 
         yield advance
     finally:
         progress.stop()
+
+
+@contextmanager
+def share_progress() -> Iterator[Callable[[str, float], None]]:
+    """Give a function to call with what is being done and the share of it that is done, 0 to 1.
+
+    The bar goes to stderr, and only to a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text, share: None
+        return
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("", total=1.0)
+
+    def show(text: str, share: float) -> None:
+        progress.start()
+        progress.update(task, description=text, completed=share)
+
+    try:
+        yield show
+    finally:
+        progress.stop()

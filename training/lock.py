@@ -1,4 +1,4 @@
-"""One trainer at a time in a folder."""
+"""One process at a time that works in a folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LOCK_FILE = ".lock"
 
 
 class LockedError(RuntimeError):
-    """Another process trains in the folder; the message says which, where, since when."""
+    """Another process works in the folder; the message says which, where, since when."""
 
 
-class TrainerLock:
+class FolderLock:
     """A held lock, with its holder written in the file for whoever finds it taken."""
 
     def __init__(self, file: IO[str]) -> None:
@@ -44,11 +44,12 @@ class TrainerLock:
 
 
 @contextmanager
-def trainer_lock(root: Path) -> Iterator[TrainerLock]:
+def folder_lock(root: Path, *, doing: str = "trains", allowed: str = "one trainer a folder") -> Iterator[FolderLock]:
     """Hold the lock of the folder `root`, which is made where it is missing.
 
     The kernel holds it for the open file (flock), so that it goes with its process, however that ends. The file stays:
-    two processes that lock files of one name but different inodes would not see each other.
+    two processes that lock files of one name but different inodes would not see each other. `doing` and `allowed` are
+    for the message that whoever finds it taken gets.
 
     Raises:
         LockedError: another process holds it.
@@ -59,8 +60,8 @@ def trainer_lock(root: Path) -> Iterator[TrainerLock]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LockedError(f"{root}: {_holder(file)} trains here; allowed is one trainer a folder") from error
-        yield TrainerLock(file)
+            raise LockedError(f"{root}: {_holder(file)} {doing} here; allowed is {allowed}") from error
+        yield FolderLock(file)
 
 
 def _holder(file: IO[str]) -> str:

@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.evaluation.evaluation_set import load_evaluation_set
 from training.history import METRICS, History
 from training.ledger import UsedBatch, record_step, release
-from training.lock import TrainerLock, trainer_lock
+from training.lock import FolderLock, folder_lock
 from training.models import TrainingRun
 from training.preparation import Places, prepare
 from training.run_results import record_success, write_results
@@ -72,7 +72,7 @@ def start(
 
     """
     root = adapter_root(config, artifacts_dir=places.artifacts)
-    with trainer_lock(root) as lock:
+    with folder_lock(root) as lock:
         if discarded := discard_unfinished(root):
             say(f"run {discarded.pk}: {discarded.error}")
         prepared = prepare(config, config_path=config_path, places=places)
@@ -103,7 +103,7 @@ def resume(
 
     """
     root = adapter_root(config, artifacts_dir=places.artifacts)
-    with trainer_lock(root) as lock:
+    with folder_lock(root) as lock:
         run = resumable_run(root)
         if run.status == TrainingRun.Status.SUCCEEDED:
             say(f"run {run.pk} had trained to its end; only its success was still to be recorded")
@@ -137,7 +137,7 @@ def _execute(
     data: TrainingData,
     *,
     places: Places,
-    lock: TrainerLock,
+    lock: FolderLock,
     say: Say,
     on_step: OnStep | None,
 ) -> TrainingRun:

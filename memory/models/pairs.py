@@ -47,6 +47,9 @@ class TrainingPair(models.Model):
         related_name="merged_pairs",
         help_text="The pair that stands for this one, which is then never trained.",
     )
+    archived_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was retired; an archived pair is never trained."
+    )
     created_at = models.DateTimeField(default=timezone.now, help_text="When it was said; recency counts from here.")
     content_hash = models.CharField(max_length=64, editable=False)
     metadata = models.JSONField(default=dict, blank=True)
@@ -162,6 +165,7 @@ class SftPair(TrainingPair):
             models.Index(fields=["is_used", "created_at"], name="sftpair_used_created"),
             models.Index(fields=["review_status", "-id"], name="sftpair_review"),
             models.Index(fields=["source", "-id"], name="sftpair_source"),
+            models.Index(fields=["archived_at"], name="sftpair_archive", condition=Q(archived_at__isnull=False)),
             models.Index(fields=["content_hash"], name="sftpair_hash"),
         ]
 
@@ -238,6 +242,7 @@ class PreferencePair(TrainingPair):
             models.Index(fields=["is_used", "created_at"], name="preferencepair_used_created"),
             models.Index(fields=["review_status", "-id"], name="preferencepair_review"),
             models.Index(fields=["source", "-id"], name="preferencepair_source"),
+            models.Index(fields=["archived_at"], name="preferencepair_archive", condition=Q(archived_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

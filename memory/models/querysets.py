@@ -26,13 +26,14 @@ class TrainingPairQuerySet(models.QuerySet[_Pair]):
     """Vocabulary for pairs of either channel."""
 
     def trainable(self) -> Self:
-        """Return pairs that may be trained: neither rejected, merged away nor weighted to nothing.
+        """Return pairs that may be trained: neither rejected, merged away, archived nor weighted to nothing.
 
         Consent that was withdrawn after the pair was made counts too.
         """
         return self.filter(
             Q(conversation__isnull=True) | Q(conversation__training_allowed=True),
             merged_into__isnull=True,
+            archived_at__isnull=True,
             sampling_weight__gt=0,
         ).exclude(review_status="rejected")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from training.lock import LOCK_FILE, LockedError, trainer_lock
+from training.lock import LOCK_FILE, LockedError, folder_lock
 
 HOLDER = (
-    "import sys, time; from pathlib import Path; from training.lock import trainer_lock\n"
-    "with trainer_lock(Path(sys.argv[1])) as lock:\n"
+    "import sys, time; from pathlib import Path; from training.lock import folder_lock\n"
+    "with folder_lock(Path(sys.argv[1])) as lock:\n"
     "    lock.name_run(7); print('held', flush=True); time.sleep(60)"
 )
 
@@ -32,7 +32,7 @@ def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_trainer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
-    with holder(tmp_path) as child, pytest.raises(LockedError) as caught, trainer_lock(tmp_path):
+    with holder(tmp_path) as child, pytest.raises(LockedError) as caught, folder_lock(tmp_path):
         pass
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}: process {child.pid} on {socket.gethostname()} (since 20")
@@ -43,31 +43,31 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     with holder(tmp_path) as child:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        with trainer_lock(tmp_path):
+        with folder_lock(tmp_path):
             pass
 
 
 def test_two_folders_are_two_locks(tmp_path: Path) -> None:
-    with trainer_lock(tmp_path / "one"), trainer_lock(tmp_path / "other"):
+    with folder_lock(tmp_path / "one"), folder_lock(tmp_path / "other"):
         pass
 
 
 def test_a_lock_is_free_when_its_holder_has_ended(tmp_path: Path) -> None:
-    with trainer_lock(tmp_path):
+    with folder_lock(tmp_path):
         pass
-    with trainer_lock(tmp_path):
+    with folder_lock(tmp_path):
         pass
 
 
 def test_the_holder_before_is_not_read_as_the_one_now(tmp_path: Path) -> None:
-    with trainer_lock(tmp_path) as lock:
+    with folder_lock(tmp_path) as lock:
         lock.name_run(123_456)
-    with trainer_lock(tmp_path):
+    with folder_lock(tmp_path):
         assert "run" not in (tmp_path / LOCK_FILE).read_text()
 
 
 def test_a_holder_that_has_not_written_yet_is_another_process(tmp_path: Path) -> None:
-    with trainer_lock(tmp_path):
+    with folder_lock(tmp_path):
         (tmp_path / LOCK_FILE).write_text("")
-        with pytest.raises(LockedError, match="another process trains here"), trainer_lock(tmp_path):
+        with pytest.raises(LockedError, match="another process trains here"), folder_lock(tmp_path):
             pass

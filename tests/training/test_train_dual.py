@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 
 from memory.models import SftPair
 from tests.training.rows import preference_pairs, sft_pairs
-from training.lock import trainer_lock
+from training.lock import folder_lock
 from training.models import PairUse, TrainingRun
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +124,7 @@ def test_a_value_on_the_command_line_goes_over_the_config_s(config_path: Path) -
 
 
 def test_a_second_trainer_of_the_folder_is_told_who_holds_it(config_path: Path) -> None:
-    with trainer_lock(config_path.parent / "artifacts" / "lora" / "test"):
+    with folder_lock(config_path.parent / "artifacts" / "lora" / "test"):
         with pytest.raises(CommandError, match=r"process \d+ on .* trains here") as caught:
             call("--config", config_path)
         assert caught.value.returncode == 4

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,6 +10,8 @@ from training.config.overrides import overridden
 from training.config.schema import TrainingConfig
 from training.config.sections import Section, section_of
 from training.config.yaml_core import read_yaml
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 # Keys that are judged together: where one of them is wrong in itself, nothing is said of the others.
 _JUDGED_TOGETHER = ({"sft_weight", "preference_weight"}, {"loss_type", "label_smoothing"})
@@ -26,7 +28,17 @@ class ConfigError(ValueError):
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read and check the config at `path`, with the values of `overrides` (`key=value`, dotted) over its own.
+    """Read and check the training config at `path`, with the `overrides` over its own values.
+
+    Raises:
+        ConfigError: see `load_section`.
+
+    """
+    return load_section(TrainingConfig, path, overrides)
+
+
+def load_section(model: type[SectionT], path: Path, overrides: Sequence[str] = ()) -> SectionT:
+    """Read and check the config of the type `model` at `path`, with the values of `overrides` (`key=value`, dotted).
 
     Raises:
         ConfigError: unreadable file, bad YAML, unknown keys, wrong types or ranges; all of them together.
@@ -41,45 +53,47 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     if not isinstance(content, dict):
         raise ConfigError(path, [f"got {type(content).__name__} at the top, allowed a mapping of keys to values"])
     content, problems = overridden(content, overrides)
-    return _checked(content, path=path, problems=problems)
+    return _checked(model, content, path=path, problems=problems)
 
 
-def _checked(content: Mapping[str, Any], *, path: Path, problems: list[str]) -> TrainingConfig:
+def _checked(model: type[SectionT], content: Mapping[str, Any], *, path: Path, problems: list[str]) -> SectionT:
     try:
-        config = TrainingConfig.model_validate(content)
+        config = model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(path, [*problems, *_lines(error), *_disagreements(content, error)]) from error
+        lines = [*_lines(model, error), *_disagreements(model, content, error)]
+        raise ConfigError(path, [*problems, *lines]) from error
     if problems:
         raise ConfigError(path, problems)
     return config
 
 
-def _disagreements(content: Mapping[str, Any], error: ValidationError) -> list[str]:
+def _disagreements(model: type[Section], content: Mapping[str, Any], error: ValidationError) -> list[str]:
     """Return what is wrong between keys: Pydantic looks only where each key is sound, these deserve it all the same."""
     wrong = {entry["loc"][0] for entry in error.errors() if entry["loc"]}
     if not wrong:
         return []
     left_out = wrong.union(*(keys for keys in _JUDGED_TOGETHER if keys & wrong))
     sound = {key: value for key, value in content.items() if key not in left_out}
+    required = {name: "any" for name, field in model.model_fields.items() if field.is_required()}
     try:
-        TrainingConfig.model_validate({"model_name_or_path": "any", **sound})
+        model.model_validate({**required, **sound})
     except ValidationError as disagreement:
-        return _lines(disagreement)
+        return _lines(model, disagreement)
     return []
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _lines(model: type[Section], error: ValidationError) -> list[str]:
     """Return one line for each problem; what a key may be in several ways is told in one."""
     found: dict[str, list[str]] = {}
     for entry in error.errors():
-        start, end = _described(_key(entry["loc"]), dict(entry))
+        start, end = _described(_key(model, entry["loc"]), dict(entry))
         found.setdefault(start, []).append(end)
     return [line for start, ends in found.items() for line in f"{start}{' or '.join(ends)}".splitlines()]
 
 
-def _key(location: Sequence[int | str]) -> str:
+def _key(model: type[Section], location: Sequence[int | str]) -> str:
     """Return the dotted key of a place, without the names that Pydantic gives to the members of a union."""
-    section: type[Section] | None = TrainingConfig
+    section: type[Section] | None = model
     parts = []
     for part in location:
         if isinstance(part, int):

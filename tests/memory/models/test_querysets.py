@@ -73,6 +73,7 @@ class TestInsert:
             "user_message": question,
             "assistant_message": answer,
             "merged_into": rows.sft_pair(),
+            "archived_at": MAY + timedelta(days=2),
         }
         SftPair.objects.insert([rows.unsaved_sft_pair(**fields)])
         stored = SftPair.objects.get(source="import")
@@ -235,6 +236,12 @@ class TestTrainable:
         survivor = rows.sft_pair()
         rows.sft_pair(merged_into=survivor)
         assert list(SftPair.objects.trainable()) == [survivor]
+
+    def test_an_archived_pair_is_not_trained(self) -> None:
+        rows.sft_pair(archived_at=MAY)
+        rows.preference_pair(archived_at=MAY)
+        assert not SftPair.objects.trainable().exists()
+        assert not PreferencePair.objects.trainable().exists()
 
     def test_a_pair_whose_conversation_lost_consent_is_not_trained(self) -> None:
         talk = rows.conversation(training_allowed=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,13 +10,14 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from memory.bulk import insert_rows
+from memory.bulk import insert_rows, key_list
 from memory.models import PreferencePair, SftPair
 from training.datasets import Record
 from training.models import PairUse, TrainingRun
 from training.sampling.plan import Channel
 
 _COLUMNS = ("run_id", "sft_pair_id", "preference_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
+_MODELS: Mapping[Channel, type[SftPair] | type[PreferencePair]] = {"sft": SftPair, "preference": PreferencePair}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +34,36 @@ def record_step(run: TrainingRun, *, step: int, batches: Sequence[UsedBatch]) ->
     """Mark the pairs of one optimiser step as used, with a ledger row each, in one short transaction.
 
     A step that the ledger holds already, as after a run went on from a checkpoint, is not written again. Records that
-    came from a file are no pairs: they leave no mark here.
+    came from a file are no pairs, and those of pairs that were deleted since the run began are none any more: they
+    leave no mark here.
     """
     if step <= run.steps:
         return
     now = timezone.now()
     with transaction.atomic():
         for batch in batches:
-            _mark(batch, now=now)
-            insert_rows(PairUse, _COLUMNS, _rows(run, step, batch, now=now))
+            present = _present(batch)
+            if present:
+                _MODELS[batch.channel].objects.mark_used(
+                    sorted(present), training_epoch=batch.epoch, used_timestamp=now
+                )
+            insert_rows(PairUse, _COLUMNS, _rows(run, step, batch, present, now=now))
         run.advance(step)
 
 
-def _mark(batch: UsedBatch, *, now: datetime) -> None:
+def _present(batch: UsedBatch) -> set[int]:
+    """Return the keys of the batch's pairs that are still there, locked so that they stay until the step is written."""
+    pairs = _MODELS[batch.channel].objects
     ids = [record.id for record in batch.records if record.id is not None]
     if not ids:
-        return
-    if batch.channel == "sft":
-        SftPair.objects.mark_used(ids, training_epoch=batch.epoch, used_timestamp=now)
-    else:
-        PreferencePair.objects.mark_used(ids, training_epoch=batch.epoch, used_timestamp=now)
+        return set()
+    found = pairs.filter(pk__in=key_list(ids, using=pairs.db)).order_by("pk").select_for_update()
+    return set(found.values_list("pk", flat=True))
 
 
-def _rows(run: TrainingRun, step: int, batch: UsedBatch, *, now: datetime) -> list[tuple[object, ...]]:
+def _rows(
+    run: TrainingRun, step: int, batch: UsedBatch, present: Collection[int], *, now: datetime
+) -> list[tuple[object, ...]]:
     is_sft = batch.channel == "sft"
     return [
         (
@@ -63,7 +71,7 @@ def _rows(run: TrainingRun, step: int, batch: UsedBatch, *, now: datetime) -> li
             *(step, batch.epoch, batch.weight, record.content_hash, now),
         )
         for record in batch.records
-        if record.id is not None
+        if record.id in present
     ]
 
 

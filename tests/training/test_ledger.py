@@ -84,6 +84,19 @@ def test_a_step_whose_second_half_fails_leaves_no_mark() -> None:
     assert run.steps == 0
 
 
+def test_a_pair_that_was_deleted_since_the_run_began_leaves_the_others_their_mark() -> None:
+    pairs, rewards = sft_pairs(2), preference_pairs(1)
+    records, reward_records = sft_records(pairs), select_preference(CONFIG).train
+    pairs[0].delete()
+    rewards[0].delete()
+    run = new_run()
+    record_step(run, step=1, batches=[batch(records), batch(reward_records, channel="preference")])
+    assert [use.sft_pair_id for use in run.uses.all()] == [pairs[1].pk]
+    assert SftPair.objects.used().get() == pairs[1]
+    run.refresh_from_db()
+    assert run.steps == 1
+
+
 def test_a_step_that_is_taken_again_is_in_the_ledger_once() -> None:
     records, run = sft_records(sft_pairs(1)), new_run()
     for step in (1, 2, 1, 2, 3):
@@ -103,7 +116,7 @@ def test_the_number_of_queries_does_not_grow_with_the_batch(django_assert_num_qu
     records = sft_records(sft_pairs(60))
     for size in (2, 60):
         run = new_run()
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             record_step(run, step=1, batches=[batch(records[:size])])
 
 

@@ -81,9 +81,11 @@ class DualChannelTrainer(PackedLosses):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.add_callback(StepEnd(self, measure))
-        add_placed_head(self.model.get_base_model())
-        if self.accelerator.distributed_type in _WHOLE_LAYERS:
-            fuse_lora(self.model, dtype=torch.bfloat16 if args.bf16 else self.model.get_base_model().dtype)
+        whole = self.accelerator.distributed_type in _WHOLE_LAYERS
+        product_dtype = torch.bfloat16 if args.bf16 else self.model.get_base_model().dtype
+        add_placed_head(self.model.get_base_model(), head_dtype=product_dtype if whole else None)
+        if whole:
+            fuse_lora(self.model, dtype=product_dtype)
 
     def get_train_dataloader(self) -> DataLoader[Example]:
         """Return this process's part of the planned steps, in their order.

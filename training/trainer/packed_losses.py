@@ -26,7 +26,7 @@ class PackedLosses(DPOTrainer):
     def scores(self, model: torch.nn.Module, batch: MicroBatch) -> TokenScores:
         """Return what the model says of the batch's completion tokens."""
         placed: PlacedLogits = model(**batch.inputs, places=batch.places)
-        return score_tokens(placed.values, batch.targets)
+        return score_tokens(placed.values, batch.targets, statistics=batch.preference_count > 0)
 
     def raw_losses(
         self, batch: MicroBatch, scores: TokenScores, totals: Mapping[Channel, float], metrics: StepMetrics

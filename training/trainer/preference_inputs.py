@@ -30,10 +30,12 @@ def preference_inputs(batch: MicroBatch, scores: TokenScores) -> tuple[dict[str,
         "ref_chosen_logps": batch.references[:, 0],
         "ref_rejected_logps": batch.references[:, 1],
     }
+    statistics = scores.statistics
+    assert statistics is not None, "the scores of preference pairs come with statistics"  # noqa: S101
     outputs = SimpleNamespace(
         log_probs=spread(scores.log_probs),
-        entropy=spread(scores.entropy),
-        mean_logits=spread(scores.mean_logits),
-        is_top1=spread(scores.is_top1),
+        entropy=spread(statistics.entropy),
+        mean_logits=spread(statistics.mean_logits),
+        is_top1=spread(statistics.is_top1),
     )
     return inputs, outputs

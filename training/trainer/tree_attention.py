@@ -14,23 +14,29 @@ from training.trainer.packing import PackedRow
 
 NAME = "packed_tree"
 # Queries that are taken together: few enough that little above the diagonal is computed, enough for a quick product.
-_QUERIES = 128
+_QUERIES = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of queries in a row of a batch, with the columns of all keys that its last query sees.
+    """A run of queries in some rows of a batch, with the columns of all keys that its last query sees.
 
     The last keys are the queries' own columns.
     """
 
-    row: int
+    rows: slice
     queries: slice
     keys: slice | torch.Tensor
 
 
 def attention_blocks(rows: Sequence[PackedRow]) -> tuple[Block, ...]:
-    """Divide the rows of a batch into blocks."""
+    """Divide the rows of a batch into blocks; rows that do not branch go together, their padding with them."""
+    if not any(row.branches for row in rows):
+        width = max(len(row) for row in rows)
+        starts = range(0, width, _QUERIES)
+        ends = [min(begin + _QUERIES, width) for begin in starts]
+        together = slice(0, len(rows))
+        return tuple(Block(together, slice(begin, end), slice(0, end)) for begin, end in zip(starts, ends, strict=True))
     blocks = []
     for number, row in enumerate(rows):
         for segment in row.segments:
@@ -38,7 +44,8 @@ def attention_blocks(rows: Sequence[PackedRow]) -> tuple[Block, ...]:
             for begin in range(segment.begin, segment.end, _QUERIES):
                 end = min(begin + _QUERIES, segment.end)
                 parted = np.concatenate([segment.before, np.arange(segment.begin, end)])
-                blocks.append(Block(number, slice(begin, end), slice(0, end) if goes_on else torch.from_numpy(parted)))
+                keys = slice(0, end) if goes_on else torch.from_numpy(parted)
+                blocks.append(Block(slice(number, number + 1), slice(begin, end), keys))
     return tuple(blocks)
 
 
@@ -93,18 +100,18 @@ class _TreeAttention(torch.autograd.Function):
         blocks: Sequence[Block],
         scale: float,
     ) -> torch.Tensor:
-        heads, groups = query.shape[1], key.shape[1]
+        heads = query.shape[1]
         output = torch.zeros_like(query)
         kept = []
         for block in blocks:
-            row, queries, keys = block.row, block.queries, block.keys
-            size = queries.stop - queries.start
-            q = query[row, :, queries].reshape(groups, -1, query.shape[-1])  # (groups, shared heads x size, d)
-            scores = torch.bmm(q, key[row, :, keys].transpose(1, 2)).view(heads, size, -1)
+            size = block.queries.stop - block.queries.start
+            k, v = _stacked(key, block.rows, block.keys), _stacked(value, block.rows, block.keys)
+            q = _stacked(query, block.rows, block.queries).reshape(len(k), -1, query.shape[-1])
+            scores = torch.bmm(q, k.transpose(1, 2)).view(-1, size, k.shape[1])
             scores[:, :, -size:].masked_fill_(_later(size), float("-inf"))
             weights = torch.softmax(scores.mul_(scale), -1, dtype=torch.float32).to(query.dtype)
-            mixed = torch.bmm(weights.view(groups, q.shape[1], -1), value[row, :, keys])
-            output[row, :, queries] = mixed.view(heads, size, -1)
+            mixed = torch.bmm(weights.view(len(k), q.shape[1], -1), v)
+            output[block.rows, :, block.queries] = mixed.view(-1, heads, size, query.shape[-1])
             kept.append(weights)
         ctx.save_for_backward(query, key, value, output, *kept)
         ctx.blocks, ctx.scale = blocks, scale
@@ -113,24 +120,30 @@ class _TreeAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, output, *kept = ctx.saved_tensors
-        groups = key.shape[1]
+        heads, groups, width = query.shape[1], key.shape[1], query.shape[-1]
         grad_query = torch.zeros_like(query)
         grad_key, grad_value = (torch.zeros_like(given, dtype=torch.float32) for given in (key, value))
         # The part of the softmax's gradient that is the same for a whole row of weights.
-        shared = (grad * output).sum(-1, dtype=torch.float32)
+        shared = (grad * output).sum(-1, keepdim=True, dtype=torch.float32)
         for block, weights in zip(ctx.blocks, kept, strict=True):
-            row, queries, keys = block.row, block.queries, block.keys
-            heads, size, _ = weights.shape
-            q = query[row, :, queries].reshape(groups, -1, query.shape[-1])
-            g = grad[row, :, queries].reshape(groups, -1, query.shape[-1])
-            grad_weights = torch.bmm(g, value[row, :, keys].transpose(1, 2)).view(heads, size, -1)
-            grad_scores = grad_weights.sub_(shared[row, :, queries, None]).mul_(weights).mul_(ctx.scale)
-            grad_scores = grad_scores.view(groups, q.shape[1], -1)
-            grad_query[row, :, queries] = torch.bmm(grad_scores, key[row, :, keys]).view(heads, size, -1)
-            grad_weights = weights.view(groups, q.shape[1], -1).transpose(1, 2)
-            _add(grad_key[row], keys, torch.bmm(grad_scores.transpose(1, 2), q))
-            _add(grad_value[row], keys, torch.bmm(grad_weights, g))
+            rows, queries, keys = block.rows, block.queries, block.keys
+            size = weights.shape[1]
+            k, v = _stacked(key, rows, keys), _stacked(value, rows, keys)
+            q = _stacked(query, rows, queries).reshape(len(k), -1, width)
+            g = _stacked(grad, rows, queries).reshape(len(k), -1, width)
+            grad_weights = torch.bmm(g, v.transpose(1, 2)).view(weights.shape)
+            grad_scores = grad_weights.sub_(_stacked(shared, rows, queries)).mul_(weights).mul_(ctx.scale)
+            grad_scores = grad_scores.view(len(k), q.shape[1], -1)
+            grad_query[rows, :, queries] = torch.bmm(grad_scores, k).view(-1, heads, size, width)
+            turned = weights.view(len(k), q.shape[1], -1).transpose(1, 2)
+            _add(grad_key[rows], keys, torch.bmm(grad_scores.transpose(1, 2), q).view(-1, groups, k.shape[1], width))
+            _add(grad_value[rows], keys, torch.bmm(turned, g).view(-1, groups, k.shape[1], width))
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None
+
+
+def _stacked(given: torch.Tensor, rows: slice, columns: slice | torch.Tensor) -> torch.Tensor:
+    """Return the columns of some rows of a tensor (R, heads, T, d), shape (rows x heads, columns, d)."""
+    return given[rows, :, columns].flatten(0, 1)
 
 
 def _later(size: int) -> torch.Tensor:
@@ -139,6 +152,6 @@ def _later(size: int) -> torch.Tensor:
 
 def _add(total: torch.Tensor, columns: slice | torch.Tensor, part: torch.Tensor) -> None:
     if isinstance(columns, slice):
-        total[:, columns] += part
+        total[:, :, columns] += part
     else:
-        total.index_add_(1, columns, part.float())
+        total.index_add_(2, columns, part.float())

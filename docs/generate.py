@@ -47,14 +47,18 @@ def commands_page() -> str:
 
 def configuration_page() -> str:
     """Return the page of every config key with its type, default and effect."""
+    from maintenance.config import NightlyConfig
     from training.config import TrainingConfig
 
     parts = [
-        "# Configuration of a training run\n",
-        "Generated from the classes in `training/config/`; `make docs` writes it anew. Unknown keys are refused, and "
-        "all problems of a file are reported at once. `--set key=value` puts another value over that of the file; keys "
-        "in sections are dotted, as here.\n",
+        "# Configuration\n",
+        "Generated from the classes in `training/config/` and `maintenance/config.py`; `make docs` writes it anew. "
+        "Unknown keys are refused, and all problems of a file are reported at once. `--set key=value` puts another "
+        "value over that of the file; keys in sections are dotted, as here.\n",
+        "# A training run\n",
         *_section("", TrainingConfig),
+        "# A night\n",
+        *_section("", NightlyConfig),
     ]
     return "\n".join(parts)
 

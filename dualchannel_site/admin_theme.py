@@ -54,6 +54,17 @@ NAVIGATION = [
         ],
     },
     {
+        "title": "Night",
+        "separator": True,
+        "items": [
+            _entry("Nights", "bedtime", "maintenance.maintenancerun"),
+            _entry("Proposals", "rule", "maintenance.proposal"),
+            _entry("Topics", "bubble_chart", "maintenance.clustering"),
+            _entry("Archive", "inventory_2", "maintenance.archivefile"),
+            _entry("Journal", "history", "maintenance.rowchange"),
+        ],
+    },
+    {
         "title": "Live switches",
         "separator": True,
         "items": [_entry("Switches", "toggle_on", "constance.config")],

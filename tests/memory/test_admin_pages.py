@@ -11,7 +11,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from memory.models import PairEmbedding
+from maintenance.models import (
+    ArchiveFile,
+    Clustering,
+    MaintenanceRun,
+    MaintenanceStep,
+    Proposal,
+    RowChange,
+)
+from memory.models import PairEmbedding, SftPair
 from tests.memory import rows
 from training.models import PairUse, TrainingRun
 
@@ -29,10 +37,16 @@ QUERIES = {
     "memory.pairembedding": (5, 5, 4),
     "training.trainingrun": (4, 4, 4),
     "training.pairuse": (4, 4, 4),
+    "maintenance.maintenancerun": (5, 5, 5),
+    "maintenance.rowchange": (4, 4, 4),
+    "maintenance.proposal": (4, 4, 6),
+    "maintenance.clustering": (4, 4, 4),
+    "maintenance.archivefile": (4, 4, 4),
 }
 BIG_COLUMNS = {
     *("content", "original_content", "instruction", "response", "context", "prompt", "chosen", "rejected", "metadata"),
     *("safety_flags", "skipped", "vector", "config", "metrics", "evaluation", "error", "traceback"),
+    *("labels", "centroids", "details"),
 }
 
 
@@ -49,6 +63,29 @@ def fill(count: int) -> None:
         PairEmbedding.objects.create(preference_pair=preference, embedder="dog", dimension=2, vector=bytes(4))
         run = TrainingRun.objects.create(config_path="dog.yaml", config={"seed": number})
         PairUse.objects.create(run=run, sft_pair=pair, step=1, epoch=0, weight=1.0, content_hash="0" * 64)
+        fill_night(pair, rows.sft_pair(conversation=talk), name=f"dog {number}")
+
+
+def fill_night(pair: SftPair, other: SftPair, *, name: str) -> None:
+    """Store a row of every model of the night, its texts all `name`."""
+    night = MaintenanceRun.objects.create(config_path=name, config={"a": name}, error=name, report=name)
+    for step in ("merge", "retire"):
+        MaintenanceStep.objects.create(run=night, name=step, status="failed", error=name, traceback=name)
+    RowChange.objects.create(
+        run=night, step="merge", table="memory.sftpair", row_id=pair.pk, before={name: name}, after={name: name}
+    )
+    Proposal.objects.create(
+        run=night, kind="correction", sft_pair=pair, other_sft_pair=other, similarity=0.95, reason=name
+    )
+    clusters = [{"number": 0, "title": name, "size": 2, "unused": 1}]
+    Clustering.objects.create(
+        run=night, embedder=name, k=1, pairs=2, coverage=1.0, drift=0.5, clusters=clusters, centroids=b"", labels=b""
+    )
+    ArchiveFile.objects.create(run=night, path=f"{name}.jsonl.gz", sha256="0" * 64)
+
+
+def newest_change() -> int:
+    return RowChange.objects.latest("pk").row_id
 
 
 def list_page(label: str) -> str:
@@ -94,7 +131,7 @@ def test_a_search_takes_as_many_queries_for_few_rows_as_for_many(
     words = (
         str(PairUse.objects.latest("pk").sft_pair_id) if label in {"memory.pairembedding", "training.pairuse"} else "do"
     )
-    words = {"memory.importbatch": "export"}.get(label, words)
+    words = {"memory.importbatch": "export", "maintenance.rowchange": str(newest_change())}.get(label, words)
     with django_assert_num_queries(QUERIES[label][1]):
         response = admin_client.get(list_page(label), {"q": words})
     assert response.context["cl"].result_list
@@ -148,6 +185,7 @@ def test_a_list_shows_the_words_of_a_text_as_words(label: str, admin_client: Cli
         config_path=attack, config={"a": attack}, error=attack, traceback=attack, metrics={"a": attack}, adapter=attack
     )
     PairUse.objects.create(run=run, sft_pair=pair, step=1, epoch=0, weight=1.0, content_hash=attack)
+    fill_night(pair, rows.sft_pair(instruction=attack), name=attack)
     for page in (list_page(label), page_of(newest(label))):
         shown = admin_client.get(page).content.decode()
         assert "<script>alert" not in shown

@@ -1,0 +1,65 @@
+"""What a person decides about proposals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from maintenance.models import Proposal
+from memory import curation
+from memory.models import PreferencePair, SftPair
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class UndecidableError(ValueError):
+    """A proposal can no longer be accepted; says why."""
+
+
+def accept(*, proposals: QuerySet[Proposal], user: User) -> int:
+    """Let the newer pair of each open proposal stand for the older one; return how many there were.
+
+    All of them or none.
+
+    Raises:
+        UndecidableError: the newer pair of one is rejected, archived or merged away by now.
+
+    """
+    with transaction.atomic(using=proposals.db):
+        found = _open(proposals)
+        for proposal in found:
+            try:
+                _merge(proposal, user)
+            except ValueError as error:
+                raise UndecidableError(f"proposal {proposal.pk}: {error}") from error
+        return _decide(found, Proposal.Status.ACCEPTED, user)
+
+
+def dismiss(*, proposals: QuerySet[Proposal], user: User) -> int:
+    """Let both pairs of each open proposal stand; return how many there were. It is never proposed again."""
+    with transaction.atomic(using=proposals.db):
+        return _decide(_open(proposals), Proposal.Status.DISMISSED, user)
+
+
+def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
+    return list(proposals.filter(status=Proposal.Status.OPEN).order_by("pk").select_for_update())
+
+
+def _merge(proposal: Proposal, user: User) -> None:
+    if proposal.sft_pair is not None:
+        older = SftPair.objects.filter(proposals_against=proposal)
+        curation.merge(pairs=older, into=proposal.sft_pair, user=user)
+    elif proposal.preference_pair is not None:
+        other = PreferencePair.objects.filter(proposals_against=proposal)
+        curation.merge(pairs=other, into=proposal.preference_pair, user=user)
+
+
+def _decide(proposals: list[Proposal], status: Proposal.Status, user: User) -> int:
+    for proposal in proposals:
+        proposal.status, proposal.decided_at, proposal.decided_by = status, timezone.now(), user
+    Proposal.objects.bulk_update(proposals, ["status", "decided_at", "decided_by"])
+    return len(proposals)

@@ -1,0 +1,73 @@
+"""What a person decides about proposals."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from maintenance.decisions import UndecidableError, accept, dismiss
+from maintenance.models import Proposal
+from memory.models import SftPair
+from tests.memory import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def curator() -> User:
+    return User.objects.create(username="curator")
+
+
+def proposal(**fields: Any) -> Proposal:
+    values = {
+        "kind": "contradiction",
+        "sft_pair": rows.sft_pair(response="Biscuit."),
+        "other_sft_pair": rows.sft_pair(response="Pixel."),
+        "similarity": 0.95,
+        "reason": "names: Biscuit / Pixel",
+        **fields,
+    }
+    return Proposal.objects.create(**values)
+
+
+def test_accepting_lets_the_newer_pair_stand_for_the_older_one(curator: User) -> None:
+    found = proposal()
+    assert accept(proposals=Proposal.objects.all(), user=curator) == 1
+    (older,) = SftPair.objects.filter(proposals_against=found)
+    assert older.merged_into_id == found.sft_pair_id
+    assert older.history.first().history_user == curator
+    found.refresh_from_db()
+    assert (found.status, found.decided_by) == ("accepted", curator)
+    assert found.decided_at is not None
+
+
+def test_preference_pairs_likewise(curator: User) -> None:
+    newer, older = rows.preference_pair(), rows.preference_pair(chosen="Hi.")
+    proposal(sft_pair=None, other_sft_pair=None, preference_pair=newer, other_preference_pair=older)
+    assert accept(proposals=Proposal.objects.all(), user=curator) == 1
+    older.refresh_from_db()
+    assert older.merged_into_id == newer.pk
+
+
+def test_dismissing_leaves_both_pairs(curator: User) -> None:
+    found = proposal()
+    assert dismiss(proposals=Proposal.objects.all(), user=curator) == 1
+    assert not SftPair.objects.exclude(merged_into=None).exists()
+    found.refresh_from_db()
+    assert (found.status, found.decided_by) == ("dismissed", curator)
+
+
+def test_what_is_decided_stays_decided(curator: User) -> None:
+    proposal(status="dismissed")
+    assert accept(proposals=Proposal.objects.all(), user=curator) == 0
+    assert not SftPair.objects.exclude(merged_into=None).exists()
+
+
+def test_a_newer_pair_that_was_rejected_meanwhile_stops_all_of_them(curator: User) -> None:
+    good = proposal()
+    bad = proposal(sft_pair=rows.sft_pair(response="Rex.", review_status="rejected"))
+    with pytest.raises(UndecidableError, match=f"proposal {bad.pk}: got pair {bad.sft_pair_id}, which is rejected"):
+        accept(proposals=Proposal.objects.all(), user=curator)
+    good.refresh_from_db()
+    assert good.status == "open"
+    assert not SftPair.objects.exclude(merged_into=None).exists()

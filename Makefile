@@ -35,7 +35,7 @@ endif
 
 test-slow: $(INSTALLED) $(SHAREGPT)  ## The tests that load the real models, and those on a PostgreSQL server.
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/pytest -n 0 -m slow
-	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training
+	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training tests/maintenance
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -48,10 +48,13 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
 
-bench: $(INSTALLED) $(SHAREGPT)  ## Measure import, extraction and embedding next to their floors.
+bench: $(INSTALLED) $(SHAREGPT)  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_extract
 	$(BIN)/python -m tests.benchmarks.bench_embedding
+	$(BIN)/python -m tests.benchmarks.bench_merge
+	$(BIN)/python -m tests.benchmarks.bench_clusters
+	$(BIN)/python -m tests.benchmarks.bench_night artifacts/bench
 
 bench-training: $(INSTALLED)  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
 	$(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA)

@@ -12,10 +12,11 @@ from django.utils import timezone
 from maintenance.models import RowChange
 from maintenance.night import Night
 from memory.bulk import insert_rows, key_list, reserve_ids, update_rows
+from memory.models import TrainingPair
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
-_COLUMNS = ("run_id", "step", "table", "row_id", "before", "after", "changed_at")
+_COLUMNS = ("run_id", "step", "table", "row_id", "before", "after", "history_id", "changed_at")
 
 
 def change_rows(
@@ -76,16 +77,28 @@ def note_created(night: Night, model: type[models.Model], keys: Iterable[int]) -
 def _write(
     night: Night, model: type[models.Model], rows: Iterable[tuple[int, dict[str, Any] | None, dict[str, Any]]]
 ) -> None:
-    now = timezone.now()
+    now, newest = timezone.now(), _newest_history(model, using=night.using)
     insert_rows(
         RowChange,
         _COLUMNS,
         (
-            (night.run.pk, night.step, model._meta.label_lower, key, _plain(before), _plain(after), now)
+            (night.run.pk, night.step, model._meta.label_lower, key, _plain(before), _plain(after), newest, now)
             for key, before, after in rows
         ),
         using=night.using,
     )
+
+
+def _newest_history(model: type[models.Model], *, using: str) -> int:
+    """Return the key of the newest record in the history of `model`, 0 where it keeps none.
+
+    Whoever writes the history of a row holds the row's lock, so that a later change of the rows locked here gets a
+    higher key.
+    """
+    if not issubclass(model, TrainingPair):
+        return 0
+    newest = model.history.using(using).order_by("-history_id").values_list("history_id", flat=True).first()
+    return int(newest or 0)
 
 
 def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:

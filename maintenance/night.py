@@ -66,4 +66,12 @@ class StepOutcome:
     skipped: str = ""
 
 
+class PartlyDoneError(RuntimeError):
+    """A part of a step failed, as the message says; `outcome` is what the others did."""
+
+    def __init__(self, message: str, outcome: StepOutcome) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
 Step = Callable[[Night], StepOutcome]

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.utils import timezone
 
 from maintenance.config import NightlyConfig
 from maintenance.models import MaintenanceRun, MaintenanceStep
 from maintenance.morning import write_report
-from maintenance.night import Night, StepOutcome
+from maintenance.night import Night, PartlyDoneError, StepOutcome
 from maintenance.peak_memory import peak_rss_mb, restart_peak
-from maintenance.rehearsal import rehearsal
+from maintenance.rehearsal import clear_rehearsals, rehearsal
 from maintenance.steps import STEPS, load_step
 from memory.embeddings import Embedder, embedder_version, load_embedder
-from training.lock import folder_lock
-
-# Under ARTIFACTS_DIR: the lock, the reports, the backups.
-FOLDER = "maintenance"
+from training.lock import FolderLock, folder_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +67,15 @@ def run_night(
         DatabaseError, OSError: the database or the disk cannot even hold the night's own row.
 
     """
-    root = order.artifacts / FOLDER
     moment = now or timezone.now()
-    with (
-        folder_lock(root, doing="works", allowed="one night at a time") as lock,
-        _database(order, root, using) as alias,
-    ):
-        _close_dead_runs(using=alias)
+    with night_lock(order.artifacts) as lock, _database(order, using) as alias:
+        close_dead_runs(using=alias)
         run = MaintenanceRun(
             config_path=str(order.config_path), config=order.config.model_dump(mode="json"), started_at=moment
         )
         run.save(using=alias)
-        lock.name_run(run.pk)
+        if not order.dry_run:
+            lock.name_run(run.pk)
 
         def night(step: str) -> Night:
             return Night(
@@ -101,21 +95,49 @@ def run_night(
 
         try:
             taken = [_take(night(name)) for name in STEPS if name in order.steps]
+            _record_again(run, taken, using=alias)
+            failed = [step for step in taken if step.status == MaintenanceStep.Status.FAILED]
+            error = "" if order.dry_run else _report(night("report"))
         except KeyboardInterrupt:
             run.finish(MaintenanceRun.Status.INTERRUPTED, error="stopped by a person", using=alias)
             raise
-        failed = [step for step in taken if step.status == MaintenanceStep.Status.FAILED]
-        status = MaintenanceRun.Status.FAILED if failed else MaintenanceRun.Status.SUCCEEDED
-        error = "" if order.dry_run else _report(night("report"))
-        run.finish(MaintenanceRun.Status.FAILED if error else status, error=error, using=alias)
+        status = MaintenanceRun.Status.FAILED if failed or error else MaintenanceRun.Status.SUCCEEDED
+        run.finish(status, error=error, using=alias)
         return as_dict(run, taken, dry_run=order.dry_run)
+
+
+def night_folder(artifacts: Path) -> Path:
+    """Return the folder of the lock, the reports, the backups."""
+    return artifacts / "maintenance"
+
+
+@contextmanager
+def night_lock(artifacts: Path) -> Iterator[FolderLock]:
+    """Hold the lock that lets one night, or the undoing of one, work at a time.
+
+    Raises:
+        LockedError: another process holds it.
+
+    """
+    with folder_lock(night_folder(artifacts), doing="works", allowed="one night at a time") as lock:
+        clear_rehearsals(night_folder(artifacts))
+        yield lock
+
+
+def close_dead_runs(*, using: str) -> None:
+    """Mark what a process that died left open; the caller holds the lock, so that no living one is meant."""
+    dead = MaintenanceRun.objects.using(using).filter(status=MaintenanceRun.Status.RUNNING)
+    dead_steps = MaintenanceStep.objects.using(using).filter(status=MaintenanceStep.Status.RUNNING)
+    why = "the process ended without a word"
+    with transaction.atomic(using=using):
+        dead_steps.update(status=MaintenanceStep.Status.INTERRUPTED, error=why)
+        dead.update(status=MaintenanceRun.Status.INTERRUPTED, error=why, finished_at=timezone.now())
 
 
 def as_dict(run: MaintenanceRun, steps: Sequence[MaintenanceStep], *, dry_run: bool) -> dict[str, Any]:
     """Return a night as plain values: what `--json` prints."""
     return {
         "run": None if dry_run else run.pk,
-        "dry_run": dry_run,
         "status": str(run.status),
         "steps": {
             step.name: {
@@ -128,62 +150,88 @@ def as_dict(run: MaintenanceRun, steps: Sequence[MaintenanceStep], *, dry_run: b
             for step in steps
         },
         "report": run.report or None,
-        "error": run.error,
     }
 
 
-def _database(order: NightOrder, root: Path, using: str) -> AbstractContextManager[str]:
-    return rehearsal(using=using, folder=root) if order.dry_run else nullcontext(using)
+def _database(order: NightOrder, using: str) -> AbstractContextManager[str]:
+    return rehearsal(using=using, folder=night_folder(order.artifacts)) if order.dry_run else nullcontext(using)
 
 
 def _take(night: Night) -> MaintenanceStep:
-    """Take one step and record how it went; what it raises ends here, unless a person stopped it."""
+    """Take one step and record how it went; what it raises ends here, unless a person stopped it.
+
+    That the database cannot even record it, as while another process keeps it locked, is such a failure too.
+    """
     row = MaintenanceStep(run=night.run, name=night.step)
-    row.save(using=night.using)
     restart_peak()
     began = time.perf_counter()
 
     def end(status: MaintenanceStep.Status, outcome: StepOutcome, error: BaseException | str = "") -> None:
-        row.end(
-            status,
-            seconds=round(time.perf_counter() - began, 3),
-            peak_rss_mb=peak_rss_mb(),
-            counts=dict(outcome.counts),
-            details=dict(outcome.details),
-            error=error,
-            using=night.using,
-        )
+        with _isolated(night.using):
+            row.end(
+                status,
+                seconds=round(time.perf_counter() - began, 3),
+                peak_rss_mb=peak_rss_mb(),
+                counts=dict(outcome.counts),
+                details=dict(outcome.details),
+                error=error,
+                using=night.using,
+            )
 
     try:
-        outcome = load_step(night.step)(night)
+        with _isolated(night.using):
+            row.save(using=night.using)
+        with _isolated(night.using):
+            outcome = load_step(night.step)(night)
+        taken = MaintenanceStep.Status.SKIPPED if outcome.skipped else MaintenanceStep.Status.SUCCEEDED
+        end(taken, outcome, outcome.skipped)
     except KeyboardInterrupt as stop:
-        end(MaintenanceStep.Status.INTERRUPTED, StepOutcome(), "stopped by a person" if not str(stop) else stop)
+        with _unrecorded(night):
+            end(MaintenanceStep.Status.INTERRUPTED, StepOutcome(), "stopped by a person" if not str(stop) else stop)
         raise
     except Exception as error:
-        night.say(f"{night.step}: {error}")
-        end(MaintenanceStep.Status.FAILED, StepOutcome(), error)
-        return row
-    skipped = MaintenanceStep.Status.SKIPPED if outcome.skipped else MaintenanceStep.Status.SUCCEEDED
-    end(skipped, outcome, outcome.skipped)
+        night.say(f"{night.step}: {_line(error)}")
+        if not connections[night.using].in_atomic_block:
+            # A server that ended the session is asked for a new one by the next query.
+            connections[night.using].close_if_unusable_or_obsolete()
+        with _unrecorded(night):
+            done = error.outcome if isinstance(error, PartlyDoneError) else StepOutcome()
+            end(MaintenanceStep.Status.FAILED, done, error)
     return row
 
 
-def _close_dead_runs(*, using: str) -> None:
-    """Mark what a process that died left open; the caller holds the lock, so that no living one is meant."""
-    dead = MaintenanceRun.objects.using(using).filter(status=MaintenanceRun.Status.RUNNING)
-    why = "the process ended without a word"
-    MaintenanceStep.objects.using(using).filter(run__in=dead, status=MaintenanceStep.Status.RUNNING).update(
-        status=MaintenanceStep.Status.INTERRUPTED, error=why
-    )
-    dead.update(status=MaintenanceRun.Status.INTERRUPTED, error=why, finished_at=timezone.now())
+def _isolated(using: str) -> AbstractContextManager[object]:
+    """Inside a transaction, as in a dry run, keep a query that fails from failing all that come after it."""
+    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
+
+
+@contextmanager
+def _unrecorded(night: Night) -> Iterator[None]:
+    """Let the night go on where the database does not take the record of a step, as yet."""
+    try:
+        yield
+    except DatabaseError as error:
+        night.say(f"{night.step}: not recorded: {_line(error)}")
+
+
+def _record_again(run: MaintenanceRun, steps: Sequence[MaintenanceStep], *, using: str) -> None:
+    """Store the ends of steps that the database did not take when they came."""
+    stored = dict(MaintenanceStep.objects.using(using).filter(run=run).values_list("pk", "status"))
+    for step in steps:
+        if stored.get(step.pk) != step.status:
+            step.save(using=using)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _report(night: Night) -> str:
     """Write the morning report; return why it could not be written, which is no reason to lose the night."""
     try:
-        folder = write_report(night)
-        night.run.name_report(str(folder), using=night.using)
-    except (OSError, DatabaseError, ValueError) as error:
-        night.say(f"report: {error}")
-        return f"report: {error}"
+        with _isolated(night.using):
+            write_report(night)
+    except Exception as error:
+        night.say(f"report: {_line(error)}")
+        return f"report: {_line(error)}"
     return ""

@@ -21,10 +21,11 @@ def restart_peak() -> None:
 def peak_rss_mb() -> float:
     """Return the largest resident set since `restart_peak`, in MB of 1,000,000 bytes."""
     try:
-        lines = _STATUS.read_text().splitlines()
+        peaks = [line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
     except OSError:
-        # macOS counts bytes, everybody else KiB.
-        unit = 1 if sys.platform == "darwin" else 1024
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
-    kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return round(kib * 1024 / 1e6, 1)
+        peaks = []
+    if peaks:
+        return round(int(peaks[0]) * 1024 / 1e6, 1)
+    # macOS counts bytes, everybody else KiB.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

@@ -75,7 +75,7 @@ class IntrospectionStats:
 def pair_stats(*, now: datetime | None = None) -> PairStats:
     """Return the counts of all pairs, ages as of `now`; seven queries, whatever the count."""
     now = now or timezone.now()
-    kinds = dict(ReplayEntry.objects.order_by().values_list("kind").annotate(Count("pk")))
+    kinds = dict(ReplayEntry.objects.buffered().order_by().values_list("kind").annotate(Count("pk")))
     return PairStats(
         sft=_channel(SftPair.objects.all(), now=now),
         preference=_channel(PreferencePair.objects.all(), now=now),

@@ -43,8 +43,7 @@ def starting_adapter(config: TrainingConfig, *, artifacts_dir: Path) -> Path | N
     if config.init_adapter == "base":
         return None
     if config.init_adapter == "continue":
-        active = adapter_root(config, artifacts_dir=artifacts_dir) / ACTIVE_LINK
-        return active.resolve() if active.is_dir() else None
+        return active_adapter(adapter_root(config, artifacts_dir=artifacts_dir))
     return _inside("init_adapter", config.init_adapter, artifacts_dir)
 
 
@@ -80,13 +79,24 @@ def write_run_folder(
     return final
 
 
-def activate(folder: Path) -> None:
-    """Let the link `active` beside `folder` point to it."""
-    link = folder.with_name(ACTIVE_LINK)
+def activate(folder: Path, *, root: Path | None = None) -> None:
+    """Let the link `active` in `root`, by default beside `folder`, point to it."""
+    link = (root or folder.parent) / ACTIVE_LINK
     partial = link.with_name(f".{link.name}.partial")
     partial.unlink(missing_ok=True)
-    partial.symlink_to(folder.name, target_is_directory=True)
+    partial.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
     partial.replace(link)
+
+
+def active_adapter(root: Path) -> Path | None:
+    """Return the folder to which the link `active` in `root` points, or None where it points to none."""
+    link = root / ACTIVE_LINK
+    return link.resolve() if link.is_dir() else None
+
+
+def deactivate(root: Path) -> None:
+    """Take the link `active` in `root` away; the adapters stay."""
+    (root / ACTIVE_LINK).unlink(missing_ok=True)
 
 
 def write_config(path: Path, config: TrainingConfig) -> None:

@@ -3,23 +3,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from django.db import transaction
-
-from memory.bulk import insert_rows, key_list
+from memory.bulk import key_list
 from memory.embeddings import Embedder, Vectors, embedder_version, from_bytes, load_embedder, pair_text, to_bytes
-from memory.models import PairEmbedding
+from memory.models import PairEmbedding, PreferencePair, SftPair
+from memory.pair_vectors import NUMBER_BYTES, OWNERS, PairVector, store_vectors
 from memory.progress import count_progress
 from training.config import TrainingConfig
-from training.datasets import PreferenceRecord, SftRecord
+from training.datasets import PreferenceRecord, Record, SftRecord
 from training.sampling.plan import Channel
 
 # Texts between two moves of the progress bar.
 _CHUNK = 256
-# Bytes of a number in a stored vector.
-_NUMBER_BYTES = np.dtype("<f2").itemsize
-# The column that names the pair of a vector.
-_OWNERS: Mapping[Channel, str] = {"sft": "sft_pair_id", "preference": "preference_pair_id"}
+_MODELS: Mapping[Channel, type[SftPair] | type[PreferencePair]] = {"sft": SftPair, "preference": PreferencePair}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +23,19 @@ class _Pairs:
 
     channel: Channel
     ids: tuple[int | None, ...]
+    hashes: tuple[str, ...]
     texts: tuple[str, ...]
     stored: Mapping[int | None, bytes]
 
-    def missing(self) -> list[tuple[int | None, str]]:
-        return [(pair, text) for pair, text in zip(self.ids, self.texts, strict=True) if pair not in self.stored]
+    def missing(self) -> list[tuple[int | None, str, str]]:
+        rows = zip(self.ids, self.hashes, self.texts, strict=True)
+        return [(pair, content_hash, text) for pair, content_hash, text in rows if pair not in self.stored]
 
     def vectors(self, made: Mapping[str, bytes]) -> Vectors | None:
         if not self.ids:
             return None
         rows = [self.stored.get(pair) or made[text] for pair, text in zip(self.ids, self.texts, strict=True)]
-        return from_bytes(rows, dimension=len(rows[0]) // _NUMBER_BYTES)
+        return from_bytes(rows, dimension=len(rows[0]) // NUMBER_BYTES)
 
 
 def needs_embeddings(config: TrainingConfig) -> bool:
@@ -75,21 +72,23 @@ def embed_pools(
     sft_texts = [pair_text(each.prompt[-1]["content"], each.completion[-1]["content"]) for each in sft]
     preference_texts = [pair_text(each.prompt[-1]["content"], each.chosen[-1]["content"]) for each in preference]
     channels = (
-        _pairs("sft", [each.id for each in sft], sft_texts, present),
-        _pairs("preference", [each.id for each in preference], preference_texts, present),
+        _pairs("sft", sft, sft_texts, present),
+        _pairs("preference", preference, preference_texts, present),
     )
-    made = _made({text for pairs in channels for _, text in pairs.missing()}, load)
+    made = _made({text for pairs in channels for *_, text in pairs.missing()}, load)
     if store:
         for pairs in channels:
             _store(pairs, made, present)
     return {pairs.channel: pairs.vectors(made) for pairs in channels}
 
 
-def _pairs(channel: Channel, ids: Sequence[int | None], texts: Sequence[str], version: str) -> _Pairs:
-    owner = _OWNERS[channel]
+def _pairs(channel: Channel, records: Sequence[Record], texts: Sequence[str], version: str) -> _Pairs:
+    owner = OWNERS[_MODELS[channel]]
+    ids = tuple(each.id for each in records)
     keys = key_list([pair for pair in ids if pair is not None], using=PairEmbedding.objects.db)
     rows = PairEmbedding.objects.filter(embedder=version, **{f"{owner}__in": keys}).values_list(owner, "vector")
-    return _Pairs(channel, tuple(ids), tuple(texts), dict(rows.iterator(chunk_size=2000)))
+    hashes = tuple(each.content_hash for each in records)
+    return _Pairs(channel, ids, hashes, tuple(texts), dict(rows.iterator(chunk_size=2000)))
 
 
 def _made(texts: Iterable[str], load: Callable[[], Embedder]) -> dict[str, bytes]:
@@ -110,15 +109,7 @@ def _made(texts: Iterable[str], load: Callable[[], Embedder]) -> dict[str, bytes
 
 
 def _store(pairs: _Pairs, made: Mapping[str, bytes], version: str) -> None:
-    rows = {
-        pair: (pair, version, len(made[text]) // _NUMBER_BYTES, made[text])
-        for pair, text in pairs.missing()
-        if pair is not None
-    }
-    if not rows:
-        return
-    owner, using = _OWNERS[pairs.channel], PairEmbedding.objects.db
-    with transaction.atomic(using=using):
-        # A pair has one vector: that of another version gives way.
-        PairEmbedding.objects.filter(**{f"{owner}__in": key_list(list(rows), using=using)}).delete()
-        insert_rows(PairEmbedding, [owner, "embedder", "dimension", "vector"], rows.values(), using=using)
+    rows = [
+        PairVector(pair, content_hash, made[text]) for pair, content_hash, text in pairs.missing() if pair is not None
+    ]
+    store_vectors(_MODELS[pairs.channel], rows, version=version, using=PairEmbedding.objects.db)

@@ -95,6 +95,12 @@ def read_claim(work: Path) -> Claim | None:
     return Claim(**json.loads((work / _CLAIM).read_text(encoding="utf-8")))
 
 
+def read_start(work: Path) -> Path | None:
+    """Return the folder of the adapter that the run in `work` continues; None where it starts afresh."""
+    adapter = json.loads((work / _PREPARED).read_text(encoding="utf-8"))["adapter"]
+    return None if adapter is None else Path(adapter)
+
+
 def read_state(work: Path) -> PreparedRun:
     """Return the run as it was prepared, whatever has become of its pairs and its config file since."""
     content = json.loads((work / _PREPARED).read_text(encoding="utf-8"))

@@ -14,11 +14,12 @@ from training.config import ChannelFilters, TrainingConfig
 from training.datasets import Chat, PreferenceRecord, Record, SftRecord, is_held_out
 from training.jsonl import BadLine, PairsFile, pairs_path, preference_jsonl, sft_jsonl
 from training.preference_groups import preference_group
+from training.sampling.plan import Channel
 
 _Record = TypeVar("_Record", bound=Record)
 
 # What names a conversation in every database it is imported into.
-_CONVERSATION_KEY = ("conversation__source_system", "conversation__external_id")
+CONVERSATION_KEY = ("conversation__source_system", "conversation__external_id")
 _CHUNK = 2000
 
 
@@ -52,30 +53,68 @@ def select_pools(config: TrainingConfig) -> Pools:
 
     """
     pools = Pools(select_sft(config), select_preference(config))
-    if not pools.sft.train and not pools.preference.train:
-        raise NotEnoughPairs(
-            "no channel has enough pairs to train, allowed "
-            f"{config.min_sft_pairs} or more memory pairs (min_sft_pairs) or {config.min_preference_pairs} or more "
-            "preference pairs (min_preference_pairs); `manage.py pair_stats` shows what there is"
-        )
+    check_not_both_empty(config, len(pools.sft.train), len(pools.preference.train))
     return pools
 
 
 def select_sft(config: TrainingConfig) -> Pool[SftRecord]:
     """Return the memory pairs that the config selects, newest first; see `select_pools`."""
-    share = config.evaluation.validation_share
-    if config.sft_jsonl is None:
-        records = list(_sft_records(config.sft_filters))
-        pool = _divided(records, share=share, kept_out=_texts_held_out(records, share=share))
-    else:
-        path = pairs_path("sft_jsonl", config.sft_jsonl, data_dir=settings.DATA_DIR)
-        pool = _from_file(sft_jsonl(path), config.sft_filters, share=share)
-    is_off = config.sft_weight == 0 and config.batch_mixing != "alternating"
-    return _checked("memory", pool, config, minimum=config.min_sft_pairs, key="min_sft_pairs", is_off=is_off)
+    return _checked("sft", sft_pool(config), config)
 
 
 def select_preference(config: TrainingConfig) -> Pool[PreferenceRecord]:
     """Return the preference pairs that the config selects, newest first; see `select_pools`."""
+    return _checked("preference", preference_pool(config), config)
+
+
+def takes_part(config: TrainingConfig, channel: Channel, *, trained: int, held_out: int) -> bool:
+    """Return whether the channel is trained, with `trained` pairs to train and `held_out` ones held out.
+
+    Raises:
+        NotEnoughPairs: it has too few and may not be left out.
+
+    """
+    name, minimum = (
+        ("memory", config.min_sft_pairs) if channel == "sft" else ("preference", config.min_preference_pairs)
+    )
+    is_off = channel == "sft" and config.sft_weight == 0 and config.batch_mixing != "alternating"
+    if trained >= minimum and not is_off:
+        return True
+    if is_off or config.allow_one_channel:
+        return False
+    raise NotEnoughPairs(
+        f"the {name} channel has {trained} pairs to train ({held_out} more are held out), "
+        f"allowed {minimum} or more (min_{channel}_pairs); `manage.py pair_stats` shows what there is"
+    )
+
+
+def check_not_both_empty(config: TrainingConfig, sft: int, preference: int) -> None:
+    """Refuse a run whose channels have `sft` and `preference` pairs left to train where both are 0.
+
+    Raises:
+        NotEnoughPairs: they are.
+
+    """
+    if not sft and not preference:
+        raise NotEnoughPairs(
+            "no channel has enough pairs to train, allowed "
+            f"{config.min_sft_pairs} or more memory pairs (min_sft_pairs) or {config.min_preference_pairs} or more "
+            "preference pairs (min_preference_pairs); `manage.py pair_stats` shows what there is"
+        )
+
+
+def sft_pool(config: TrainingConfig) -> Pool[SftRecord]:
+    """Return the memory pairs that the config selects, newest first, however few."""
+    share = config.evaluation.validation_share
+    if config.sft_jsonl is None:
+        records = list(_sft_records(config.sft_filters))
+        return _divided(records, share=share, kept_out=_texts_held_out(records, share=share))
+    path = pairs_path("sft_jsonl", config.sft_jsonl, data_dir=settings.DATA_DIR)
+    return _from_file(sft_jsonl(path), config.sft_filters, share=share)
+
+
+def preference_pool(config: TrainingConfig) -> Pool[PreferenceRecord]:
+    """Return the preference pairs that the config selects, newest first, however few."""
     share = config.evaluation.validation_share
     if config.preference_jsonl is None:
         # No two preference pairs have the same text, so none can have that of a held-out one.
@@ -85,9 +124,7 @@ def select_preference(config: TrainingConfig) -> Pool[PreferenceRecord]:
         pool = _from_file(preference_jsonl(path), config.preference_filters, share=share)
     if (shares := config.preference_shares) is not None:
         pool = replace(pool, train=tuple(record for record in pool.train if getattr(shares, record.group) > 0))
-    return _checked(
-        "preference", pool, config, minimum=config.min_preference_pairs, key="min_preference_pairs", is_off=False
-    )
+    return pool
 
 
 def retention_pairs(config: TrainingConfig, *, trained: Collection[int | None] = ()) -> tuple[tuple[Chat, Chat], ...]:
@@ -107,13 +144,13 @@ def retention_pairs(config: TrainingConfig, *, trained: Collection[int | None] =
 
 
 def _sft_records(filters: ChannelFilters) -> Iterator[SftRecord]:
-    return _as_sft_records(_filtered(SftPair.objects.trainable(), filters))
+    return _as_sft_records(filtered_pairs(SftPair.objects.trainable(), filters))
 
 
 def _as_sft_records(pairs: Any) -> Iterator[SftRecord]:
     rows = pairs.values_list(
         *("id", "instruction", "response", "context", "reward_intensity", "sampling_weight", "source", "created_at"),
-        *("content_hash", *_CONVERSATION_KEY),
+        *("content_hash", *CONVERSATION_KEY),
         named=True,
     )
     for row in rows.iterator(chunk_size=_CHUNK):
@@ -124,16 +161,16 @@ def _as_sft_records(pairs: Any) -> Iterator[SftRecord]:
             weight=row.reward_intensity * row.sampling_weight,
             reward=row.reward_intensity,
             source=row.source,
-            conversation=_name(row.conversation__source_system, row.conversation__external_id),
+            conversation=conversation_name(row.conversation__source_system, row.conversation__external_id),
             created_at=row.created_at,
             content_hash=row.content_hash,
         )
 
 
 def _preference_records(filters: ChannelFilters) -> Iterator[PreferenceRecord]:
-    rows = _filtered(PreferencePair.objects.trainable(), filters).values_list(
+    rows = filtered_pairs(PreferencePair.objects.trainable(), filters).values_list(
         *("id", "prompt", "chosen", "rejected", "confidence", "sampling_weight", "margin", "source", "review_status"),
-        *("created_at", "content_hash", *_CONVERSATION_KEY),
+        *("created_at", "content_hash", *CONVERSATION_KEY),
         named=True,
     )
     for row in rows.iterator(chunk_size=_CHUNK):
@@ -146,13 +183,14 @@ def _preference_records(filters: ChannelFilters) -> Iterator[PreferenceRecord]:
             reward=row.margin,
             source=row.source,
             group=preference_group(row.source, approved=row.review_status == ReviewStatus.APPROVED),
-            conversation=_name(row.conversation__source_system, row.conversation__external_id),
+            conversation=conversation_name(row.conversation__source_system, row.conversation__external_id),
             created_at=row.created_at,
             content_hash=row.content_hash,
         )
 
 
-def _filtered(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> Any:
+def filtered_pairs(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> Any:
+    """Return those of `rows` that the filters select, newest first."""
     if filters.participant is not None:
         rows = rows.filter(conversation__participant__in=filters.participant)
     return rows.order_by("-created_at", "-id").matching(  # type: ignore[attr-defined]  # of both channels' query sets, not of their base
@@ -188,11 +226,11 @@ def _texts_held_out(records: Sequence[SftRecord], *, share: float) -> set[str]:
     Without it, a text could be trained tonight because a filter hides its held-out twin, and measured tomorrow.
     """
     hashes = text_list([record.content_hash for record in records], using=SftPair.objects.db)
-    rows = SftPair.objects.trainable().filter(content_hash__in=hashes).values_list("content_hash", *_CONVERSATION_KEY)
+    rows = SftPair.objects.trainable().filter(content_hash__in=hashes).values_list("content_hash", *CONVERSATION_KEY)
     return {
         text
         for text, system, external_id in rows.iterator(chunk_size=_CHUNK)
-        if is_held_out(_name(system, external_id) or text, share=share)
+        if is_held_out(conversation_name(system, external_id) or text, share=share)
     }
 
 
@@ -201,18 +239,11 @@ def _is_held_out(record: Record, *, share: float) -> bool:
     return is_held_out(record.conversation or record.content_hash, share=share)
 
 
-def _name(source_system: str | None, external_id: str | None) -> str | None:
+def conversation_name(source_system: str | None, external_id: str | None) -> str | None:
+    """Return the name of a conversation in every database; None where the pair has none."""
     return None if source_system is None else f"{source_system}:{external_id}"
 
 
-def _checked(
-    channel: str, pool: Pool[_Record], config: TrainingConfig, *, minimum: int, key: str, is_off: bool
-) -> Pool[_Record]:
-    if len(pool.train) >= minimum and not is_off:
-        return pool
-    if is_off or config.allow_one_channel:
-        return replace(pool, train=())
-    raise NotEnoughPairs(
-        f"the {channel} channel has {len(pool.train)} pairs to train ({len(pool.held_out)} more are held out), "
-        f"allowed {minimum} or more ({key}); `manage.py pair_stats` shows what there is"
-    )
+def _checked(channel: Channel, pool: Pool[_Record], config: TrainingConfig) -> Pool[_Record]:
+    part = takes_part(config, channel, trained=len(pool.train), held_out=len(pool.held_out))
+    return pool if part else replace(pool, train=())

@@ -18,7 +18,10 @@ class ArchiveFile(models.Model):
     sft_pairs = models.PositiveIntegerField(default=0)
     preference_pairs = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
-    restored_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last of its pairs had left the database; empty until then."
+    )
+    restored_at = models.DateTimeField(null=True, blank=True, help_text="When all of its pairs were back.")
 
     class Meta:
         ordering = ["-id"]

@@ -12,7 +12,8 @@ from maintenance.models.runs import MaintenanceRun
 class RowChange(models.Model):
     """One row that a step of a night changed or made, by table and primary key.
 
-    `before` and `after` hold the changed columns alone; a row that was made has no `before`.
+    `before` and `after` hold the changed columns alone; a row that was made has no `before`. What a person changed
+    since is told by `history_id`, not by the clock, which may be set back.
     """
 
     run = models.ForeignKey(MaintenanceRun, models.CASCADE, related_name="changes")
@@ -21,6 +22,7 @@ class RowChange(models.Model):
     row_id = models.BigIntegerField()
     before = models.JSONField(null=True)
     after = models.JSONField()
+    history_id = models.BigIntegerField(default=0, help_text="The table's newest history record at that time.")
     changed_at = models.DateTimeField(default=timezone.now)
     undone_at = models.DateTimeField(null=True, blank=True)
 

@@ -11,8 +11,9 @@ from maintenance.models.runs import MaintenanceRun
 class Clustering(models.Model):
     """One k-means of all embeddings; the newest one that is not undone is the one in `PairEmbedding.cluster`.
 
-    `clusters` lists number, title, size and unused pairs of each; `labels` is what `maintenance.labels` packs and
-    unpacks, so that an older clustering can be put back.
+    `clusters` lists number, title, size, size by channel and unused pairs of each, by number; row i of `centroids` is
+    that of the i-th. `labels` is what `maintenance.clustering.labels` packs and unpacks, so that a clustering can be
+    put back.
     """
 
     run = models.ForeignKey(MaintenanceRun, models.SET_NULL, null=True, blank=True, related_name="clusterings")

@@ -30,6 +30,15 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "compared_pairs": "pairs compared with all others",
         "left_for_next_night": "pairs that somebody changed meanwhile, left for the next night",
     },
+    "retire": {
+        "archived_age": "pairs archived for their age",
+        "archived_uses": "pairs archived after many uses",
+        "archived_rejected": "pairs archived that had long been rejected",
+        "archived_merged": "pairs archived with the pair that stands for them",
+        "exported_sft": "memory pairs moved into archive files",
+        "exported_preference": "preference pairs moved into archive files",
+        "kept": "pairs kept in the database that somebody changed meanwhile",
+    },
     "reemit": {
         "sft_reemitted": "memory pairs offered to training again",
         "preference_reemitted": "preference pairs offered to training again",
@@ -42,6 +51,19 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "replay": {"evicted": "entries left the buffer", "returned": "entries came back", "kept": "entries kept"},
     "train": {"sft_unused": "unused memory pairs found", "preference_unused": "unused preference pairs found"},
+    "evaluate": {"evaluated": "runs compared with the adapter before them"},
+    "housekeeping": {
+        "run_folders_removed": "run folders removed",
+        "checkpoint_folders_removed": "folders with checkpoints removed",
+        "partials_removed": "half-written folders removed",
+        "references_removed": "stored reference files removed",
+        "reports_removed": "old morning reports removed",
+        "backups": "backup made and verified",
+        "backups_removed": "older backups removed",
+        "changes_removed": "rows of the journal removed, whose nights can no longer be undone",
+        "histories_removed": "rows of history removed, whose pairs are gone",
+        "sessions_removed": "ended sessions removed",
+    },
 }
 _TITLES = {
     "extract": "What was added",
@@ -72,7 +94,7 @@ def render_morning(figures: Mapping[str, Any], *, examples: int) -> str:
     steps: Mapping[str, Any] = figures["steps"]
     parts = [f"# Night {figures['run']}", summary(figures), *_failures(steps), _waiting(figures["waiting"])]
     parts.append(f"## The pools\n\n{_pools(figures)}")
-    parts += [_section(name, step, figures, examples) for name, step in steps.items() if step["status"] == "succeeded"]
+    parts += [_section(name, step, figures, examples) for name, step in steps.items() if _did_something(step)]
     parts.append(f"## What it took\n\n{_costs(steps)}")
     parts.append(_undo(figures["run"]))
     return "\n\n".join(parts) + "\n"
@@ -91,6 +113,11 @@ def _failures(steps: Mapping[str, Any]) -> Iterator[str]:
     for name, step in steps.items():
         if step["status"] in ("failed", "interrupted"):
             yield f"> **{name}** {step['status']}: {escaped(step['error'], longest=_LONGEST_ERROR)}"
+
+
+def _did_something(step: Mapping[str, Any]) -> bool:
+    # A step that failed may have done a part of its work.
+    return step["status"] == "succeeded" or (step["status"] == "failed" and any(step["counts"].values()))
 
 
 def _waiting(waiting: Mapping[str, int]) -> str:
@@ -124,6 +151,8 @@ def _section(name: str, step: Mapping[str, Any], figures: Mapping[str, Any], exa
         parts.append(_topics(figures["clustering"]))
     if name == "train" and figures["training"]:
         parts.append(_trained(figures["training"]))
+    if name == "evaluate":
+        parts += [_compared(run) for run in step["details"].get("runs", ())]
     parts += _notes(step["details"])
     parts += _examples(step["details"].get("examples", ()), examples)
     return "\n\n".join(parts)
@@ -147,6 +176,14 @@ def _trained(training: Mapping[str, Any]) -> str:
     if drift is not None:
         rows.append(["drift, median token", "", f"{drift:+.1%}"])
     return f"Run {training['run']}, {training['steps']} steps.\n\n{table(['', 'before', 'after'], rows)}"
+
+
+def _compared(run: Mapping[str, Any]) -> str:
+    """Tell how a new adapter compares with what was there before."""
+    verdict = "passed" if run["passed"] else f"did not pass: {escaped(run['note'], longest=_LONGEST_ERROR)}"
+    failed = [check["line"] for check in run["checks"] if not check["passed"]]
+    lines = [escaped(line, longest=_LONGEST_ERROR) for line in (*filter(None, [run["error"]]), *failed)]
+    return "\n".join([f"Run {run['run']} {verdict}.", "", *(f"- {line}" for line in lines)]).rstrip()
 
 
 def _notes(details: Mapping[str, Any]) -> Iterator[str]:

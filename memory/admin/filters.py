@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import RadioFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
 
@@ -23,6 +23,38 @@ class DayRangeFilter(RangeDateFilter):
         if day := parse_date_str(self.used_parameters.get(f"{name}_to")):
             queryset = queryset.filter(**{f"{name}__lt": _midnight(day + timedelta(days=1))})
         return queryset
+
+
+class ArchiveFilter(RadioFilter):
+    """Pairs that were retired, or those that were not."""
+
+    title = "archive"
+    parameter_name = "archive"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return both."""
+        return [("out", "not archived"), ("in", "archived")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the pairs of the choice; without one, all."""
+        is_out = {"out": True, "in": False}.get(str(self.value()))
+        return queryset if is_out is None else queryset.filter(archived_at__isnull=is_out)
+
+
+class BufferFilter(RadioFilter):
+    """Replay entries that are in the buffer, or those that had to make room."""
+
+    title = "place"
+    parameter_name = "place"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return both."""
+        return [("buffer", "in the buffer"), ("evicted", "evicted")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the entries of the place; without one, all."""
+        in_buffer = {"buffer": True, "evicted": False}.get(str(self.value()))
+        return queryset if in_buffer is None else queryset.filter(evicted_at__isnull=in_buffer)
 
 
 def _midnight(day: Any) -> datetime:

@@ -15,9 +15,10 @@ from unfold.decorators import display
 
 from memory import curation
 from memory.admin.base import DeskAdmin, beginnings_of, link_to, moment, pretty_json, unbroken
-from memory.admin.filters import DayRangeFilter
+from memory.admin.filters import ArchiveFilter, DayRangeFilter
 from memory.history import keep_originals
 from memory.models import Conversation, Message, PreferencePair, SftPair, TrainingPair
+from memory.pair_vectors import forget_vectors
 
 REVIEW_COLOURS = {"pending": "info", "approved": "success", "rejected": "danger"}
 USE_FIELDS = ["is_used", "used_timestamp", "training_epoch"]
@@ -30,7 +31,7 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
     point at it, and a decision can be taken back.
     """
 
-    actions = ["approve", "reject", "reopen", "reemit"]
+    actions = ["approve", "reject", "reopen", "reemit", "unarchive"]
     list_deferred = ["metadata"]
     search_help_text = "Words of the texts"
 
@@ -41,13 +42,18 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Save what the person wrote, with the state before it on record, and leave alone what the machine wrote."""
         if change:
-            keep_originals(self.model.objects.filter(pk=obj.pk))
+            stored = self.model.objects.filter(pk=obj.pk)
+            keep_originals(stored)
+            text_changed = stored.exclude(content_hash=obj.content_hash).exists()
             # An old version that is restored brings back a person's words, not the use that was recorded since.
             written_by_person = {"id", "content_hash", *form.fields}
             obj.refresh_from_db(
                 fields=[field.name for field in obj._meta.concrete_fields if field.name not in written_by_person]
             )
         super().save_model(request, obj, form, change)
+        if change and text_changed:
+            # After the row, whose lock an embedder waits for: it finds the new text, or its vector goes here.
+            forget_vectors(self.model, [obj.pk], using=obj._state.db)
 
     @admin.action(description="Approve", permissions=["change"])
     def approve(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
@@ -73,6 +79,13 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
         count = curation.reemit(pairs=pairs, user=request.user)
         self._report(request, ngettext("%d used pair re-emitted.", "%d used pairs re-emitted.", count) % count)
 
+    @admin.action(description="Take out of the archive", permissions=["change"])
+    def unarchive(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
+        """Put the selected archived pairs back where they were."""
+        count = curation.unarchive(pairs=pairs, user=request.user)
+        text = ngettext("%d pair taken out of the archive.", "%d pairs taken out of the archive.", count)
+        self._report(request, text % count)
+
     def _report(self, request: HttpRequest, text: str) -> None:
         self.message_user(request, text, messages.SUCCESS)
 
@@ -80,6 +93,11 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
     def shown_review(self, row: TrainingPair) -> str:
         """Return the review status, coloured."""
         return row.review_status
+
+    @display(description="archive", ordering="archived_at", label={"archived": "warning"})
+    def shown_archive(self, row: TrainingPair) -> str | None:
+        """Return a badge for a pair that was retired."""
+        return "archived" if row.archived_at is not None else None
 
     @display(description="used", ordering="is_used")
     def shown_use(self, row: TrainingPair) -> str:
@@ -112,6 +130,7 @@ class SftPairAdmin(TrainingPairAdmin):
         "id",
         beginnings_of("instruction", "response"),
         "shown_review",
+        "shown_archive",
         "shown_use",
         "shown_source",
         "confidence",
@@ -123,6 +142,7 @@ class SftPairAdmin(TrainingPairAdmin):
         ("review_status", ChoicesDropdownFilter),
         ("source", ChoicesDropdownFilter),
         ("is_used", BooleanRadioFilter),
+        ArchiveFilter,
         ("confidence", RangeNumericFilter),
         ("reward_intensity", RangeNumericFilter),
         ("created_at", DayRangeFilter),
@@ -147,6 +167,7 @@ class SftPairAdmin(TrainingPairAdmin):
                     "shown_user_message",
                     "shown_assistant_message",
                     "shown_merge",
+                    "archived_at",
                     "content_hash",
                     "shown_metadata",
                 ]
@@ -189,6 +210,7 @@ class PreferencePairAdmin(TrainingPairAdmin):
         "id",
         beginnings_of("chosen", "rejected"),
         "shown_review",
+        "shown_archive",
         "shown_use",
         "shown_source",
         "confidence",
@@ -200,6 +222,7 @@ class PreferencePairAdmin(TrainingPairAdmin):
         ("review_status", ChoicesDropdownFilter),
         ("source", ChoicesDropdownFilter),
         ("is_used", BooleanRadioFilter),
+        ArchiveFilter,
         ("confidence", RangeNumericFilter),
         ("margin", RangeNumericFilter),
         ("created_at", DayRangeFilter),
@@ -221,6 +244,7 @@ class PreferencePairAdmin(TrainingPairAdmin):
                     "shown_chosen_message",
                     "shown_rejected_message",
                     "shown_merge",
+                    "archived_at",
                     "content_hash",
                     "shown_metadata",
                 ]

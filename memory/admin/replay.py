@@ -8,13 +8,13 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from unfold.decorators import display
 
 from memory.admin.base import DeskAdmin, beginnings_of, link_to, moment, preformatted
-from memory.admin.filters import DayRangeFilter
+from memory.admin.filters import BufferFilter, DayRangeFilter
 from memory.models import Message, ReplayEntry
 
 
 @admin.register(ReplayEntry)
 class ReplayEntryAdmin(DeskAdmin):
-    """An entry is written by the extraction; a person may flag it as needing care."""
+    """An entry is written by the extraction and evicted by the night; a person may flag it as needing care."""
 
     list_display = [
         "id",
@@ -23,9 +23,11 @@ class ReplayEntryAdmin(DeskAdmin):
         "internal_generated",
         "reward_intensity",
         moment("created_at"),
+        moment("evicted_at"),
     ]
     list_display_links = ["id", list_display[1]]
     list_filter = [
+        BufferFilter,
         ("kind", ChoicesDropdownFilter),
         ("internal_generated", BooleanRadioFilter),
         ("reward_intensity", RangeNumericFilter),
@@ -46,6 +48,7 @@ class ReplayEntryAdmin(DeskAdmin):
                     "internal_generated",
                     "reward_intensity",
                     "created_at",
+                    "evicted_at",
                     "prompt_hash",
                 ]
             },

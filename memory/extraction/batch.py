@@ -8,12 +8,12 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from memory.bulk import key_list
 from memory.extraction.request import Selection
 from memory.extraction.turns import MessageTree, TurnMessage
-from memory.models import Message, PreferencePair, SftPair
+from memory.models import ExportedPair, Message, PreferencePair, SftPair
 
 # Under this key a pair keeps what it stands for: a list of `message` (id), `reason` and `similarity`.
 COLLAPSED = "collapsed_drafts"
@@ -51,7 +51,7 @@ class Batch:
 def read_batch(selection: Selection, *, after: int, messages: int, using: str) -> Batch | None:
     """Return the next conversations with a primary key above `after`, or None if there are none.
 
-    They have `messages` messages together at most, or are one that has more. Five queries at most, whatever the count.
+    They have `messages` messages together at most, or are one that has more. Six queries at most, whatever the count.
     To be called in a transaction: the conversations are locked, so that of two runs at once one waits, and then finds
     the rows of the other.
     """
@@ -75,10 +75,11 @@ def read_batch(selection: Selection, *, after: int, messages: int, using: str) -
         keys = key_list(allowed, using=using)
         said = Message.objects.using(using).filter(conversation__in=keys).order_by("conversation_id", "id")
         batch.trees = _trees(said.values_list("conversation_id", *TurnMessage._fields).iterator())
+        _take_exported(batch, ExportedPair.objects.using(using).away().filter(message__conversation__in=keys))
         pairs = SftPair.objects.using(using).filter(assistant_message__conversation__in=keys)
         _take_pairs(batch, pairs.values_list("assistant_message_id", "pk", "source", "metadata"))
         preferences = PreferencePair.objects.using(using).filter(chosen_message__conversation__in=keys)
-        batch.preferences = {
+        batch.preferences |= {
             frozenset(compared): pk
             for pk, *compared in preferences.values_list("pk", "chosen_message_id", "rejected_message_id")
         }
@@ -90,6 +91,16 @@ def _trees(rows: Iterable[tuple[Any, ...]]) -> dict[int, MessageTree]:
         conversation: MessageTree(TurnMessage._make(row[1:]) for row in group)
         for conversation, group in groupby(rows, key=itemgetter(0))
     }
+
+
+def _take_exported(batch: Batch, exported: QuerySet[ExportedPair]) -> None:
+    """Let pairs that lie in an archive file stand for their messages as stored ones do."""
+    rows = exported.values_list("channel", "pair_id", "message_id", "other_message_id", "collapsed")
+    for channel, pk, message, other, collapsed in rows:
+        if channel == ExportedPair.Channel.PREFERENCE:
+            batch.preferences[frozenset((message, other))] = pk
+        else:
+            _take_pairs(batch, [(message, pk, "", {COLLAPSED: collapsed})])
 
 
 def _take_pairs(batch: Batch, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+_DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)*")
 _WORD_WITH_NUMBER = re.compile(r"\b[^\W\d]+\d\w*(?:\.\d\w*)*")
 # "1." at the start of a line counts the points of an answer, and says nothing itself.
@@ -60,6 +61,9 @@ _NO_NAMES = frozenset(
     yes yet you your
     """)
 )
+_NO_NAMES_EITHER = _NO_NAMES | _DATE_WORDS | _NEGATIONS
+# Facts that a description names of each text.
+_NAMED_FACTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +76,85 @@ class Facts:
     negations: int
     words: frozenset[str]
 
+    def agree_with(self, other: Facts) -> bool:
+        """Return whether neither has a fact that the other one lacks.
+
+        A name is lacking only if the other text does not have the word in any case.
+        """
+        return (
+            self.numbers == other.numbers
+            and self.dates == other.dates
+            and self.negations == other.negations
+            and not self.names_lacking_in(other)
+            and not other.names_lacking_in(self)
+        )
+
+    def names_lacking_in(self, other: Facts) -> frozenset[str]:
+        """Return the names that the other text has neither as a name nor as any other word."""
+        return self.names - other.words - other.names
+
 
 def facts_in(text: str) -> Facts:
     """Return the facts in `text`."""
     plain = _LIST_MARKER.sub("", text)
-    written = [_without_possessive(word) for word in _WORD.findall(plain)]
-    words = [word.casefold() for word in written]
-    capitalised = {word.casefold() for word in written if word[0].isupper()}
+    found = _WORD.findall(plain)
+    # Most words come again and again; each is looked at once.
+    folded = {word: _without_possessive(word).casefold() for word in set(found)}
+    words = frozenset(folded.values())
+    capitalised = {fold for word, fold in folded.items() if word[0].isupper()}
     named = {match.casefold() for match in _CALLED.findall(plain)}
+    negated = {word for word, fold in folded.items() if fold in _NEGATIONS or fold.endswith("n't")}
     return Facts(
-        numbers=frozenset(
-            {_canonical(number) for number in _NUMBER.findall(plain)}
-            | {number.casefold() for number in _WORD_WITH_NUMBER.findall(plain)}
-            | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS}
-        ),
+        numbers=_written_numbers(plain) | {_NUMBER_WORDS[word] for word in words & _NUMBER_WORDS.keys()},
         names=frozenset(
             word
             for word in capitalised | named
-            if word.split("'")[0] not in _NO_NAMES | _DATE_WORDS | _NEGATIONS and word not in _NUMBER_WORDS
+            if word.split("'")[0] not in _NO_NAMES_EITHER and word not in _NUMBER_WORDS
         ),
-        dates=frozenset(words) & _DATE_WORDS,
-        negations=sum(word in _NEGATIONS or word.endswith("n't") for word in words),
-        words=frozenset(words),
+        dates=words & _DATE_WORDS,
+        negations=sum(word in negated for word in found) if negated else 0,
+        words=words,
     )
 
 
 def differs_in_facts(first: str, second: str) -> bool:
-    """Return whether one text has a number, name, date or negation that the other one lacks.
+    """Return whether one text has a number, name, date or negation that the other one lacks."""
+    return not facts_in(first).agree_with(facts_in(second))
 
-    A name is lacking only if the other text does not have the word in any case.
+
+def difference_in_facts(first: str, second: str) -> str:
+    """Return in words which facts one text has and the other one lacks; empty where they agree.
+
+    Such as `names: Pixel / Biscuit; numbers: 3 / -`: what only `first` has, then what only `second` has, in the order
+    in which it is said, names as they are written there.
     """
     one, other = facts_in(first), facts_in(second)
-    return (
-        one.numbers != other.numbers
-        or one.dates != other.dates
-        or one.negations != other.negations
-        or not one.names <= other.words
-        or not other.names <= one.words
+    sides = (
+        ("names", one.names_lacking_in(other), other.names_lacking_in(one)),
+        ("numbers", one.numbers - other.numbers, other.numbers - one.numbers),
+        ("dates", one.dates - other.dates, other.dates - one.dates),
+    )
+    parts = [f"{kind}: {_told(mine, first)} / {_told(others, second)}" for kind, mine, others in sides if mine | others]
+    if one.negations != other.negations:
+        parts.append(f"negations: {one.negations} / {other.negations}")
+    return "; ".join(parts)
+
+
+def _told(facts: frozenset[str], text: str) -> str:
+    """Return `facts` as `text` writes them; numbers that it spells in another way come last."""
+    spelled: dict[str, str] = {}
+    for word in map(_without_possessive, _WORD.findall(text)):
+        spelled.setdefault(word.casefold(), word)
+    told = [word for fold, word in spelled.items() if fold in facts] + sorted(facts - spelled.keys())
+    return ", ".join([*told[:_NAMED_FACTS], "…"] if len(told) > _NAMED_FACTS else told) or "-"
+
+
+def _written_numbers(text: str) -> frozenset[str]:
+    if _DIGIT.search(text) is None:
+        return frozenset()
+    return frozenset(
+        {_canonical(number) for number in _NUMBER.findall(text)}
+        | {number.casefold() for number in _WORD_WITH_NUMBER.findall(text)}
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import Model
+from django.db.models.expressions import RawSQL
 
-from memory.bulk import insert_rows, key_list, update_rows
+from memory.bulk import insert_rows, key_list, text_list
 from memory.embeddings import Embedder, load_embedder
 from memory.extraction.batch import COLLAPSED, Batch, read_batch
+from memory.extraction.journal import ExtractionJournal, insert_journaled, update_journaled
 from memory.extraction.plan import BatchPlan, BatchPlanner
 from memory.extraction.refresh import refresh
 from memory.extraction.replay_pairs import pair_replays
@@ -17,6 +21,7 @@ from memory.extraction.report import ExtractionReport
 from memory.extraction.request import ExtractionOptions, Selection
 from memory.extraction.rows import REPLAY_COLUMNS, SftRow, preference_pair, replay_rows, sft_rows
 from memory.extraction.thoughts import StoredThoughts
+from memory.extraction.turns import TurnMessage
 from memory.extraction.vectors import VectorCache, VectorsMissingError
 from memory.models import PreferencePair, ReplayEntry, SftPair
 from memory.switches import is_on
@@ -29,6 +34,7 @@ def extract(
     using: str = DEFAULT_DB_ALIAS,
     load: Callable[[], Embedder] = load_embedder,
     on_batch: Callable[[int], None] | None = None,
+    journal: ExtractionJournal | None = None,
 ) -> ExtractionReport:
     """Extract pairs, preferences and replay entries from the conversations of `selection`; return the counts.
 
@@ -45,12 +51,13 @@ def extract(
         using: the database.
         load: returns the embedder; called only if texts have to be compared.
         on_batch: called with the number of conversations after each batch.
+        journal: who writes down which rows were made or changed; by default nobody.
 
     Raises:
         ImproperlyConfigured: if texts have to be compared and there is no embedder; earlier batches stay stored.
 
     """
-    run = _Run(selection, options or ExtractionOptions(), using=using, load=load)
+    run = _Run(selection, options or ExtractionOptions(), using=using, load=load, journal=journal)
     # Batches see what earlier ones stored, so a dry run stores too, and takes all of it back at the end.
     with transaction.atomic(using=using) if run.options.dry_run else nullcontext():
         report = run.go(on_batch)
@@ -63,11 +70,18 @@ class _Run:
     """One run over one selection."""
 
     def __init__(
-        self, selection: Selection, options: ExtractionOptions, *, using: str, load: Callable[[], Embedder]
+        self,
+        selection: Selection,
+        options: ExtractionOptions,
+        *,
+        using: str,
+        load: Callable[[], Embedder],
+        journal: ExtractionJournal | None,
     ) -> None:
         self.selection = selection
         self.options = options
         self.using = using
+        self.journal = journal
         self.introspection = options.include_introspection or is_on("INTROSPECTION_IN_SFT", using=using)
         self.prefer_kept_branch = is_on("PREFER_KEPT_BRANCH", using=using)
         self.vectors = VectorCache(load)
@@ -87,7 +101,7 @@ class _Run:
             report.add(found)
             if on_batch is not None and found.conversations:
                 on_batch(found.conversations)
-        report.add(pair_replays(self.selection, vectors=self.vectors, using=self.using))
+        report.add(pair_replays(self.selection, vectors=self.vectors, using=self.using, journal=self.journal))
         return report
 
     def _store_batch(self, *, after: int) -> tuple[int | None, ExtractionReport]:
@@ -115,19 +129,35 @@ class _Run:
         context = self.options.include_context
         preferences = [preference_pair(*found, include_context=context) for found in plan.preferences]
         report = plan.report
-        report.created = insert_rows(
+        report.created = self._insert(
+            lambda: insert_rows(
+                SftPair,
+                SftRow._fields,
+                sft_rows(plan, include_context=context),
+                using=self.using,
+                ignore_conflicts=True,
+            ),
             SftPair,
-            SftRow._fields,
-            sft_rows(plan, include_context=context),
-            using=self.using,
-            ignore_conflicts=True,
+            lambda: {"assistant_message__in": self._keys(message for _, message in plan.pairs)},
         )
-        report.preference_pairs_created = PreferencePair.objects.using(self.using).insert(
-            preferences, skip_existing=True
+        report.preference_pairs_created = self._insert(
+            lambda: PreferencePair.objects.using(self.using).insert(preferences, skip_existing=True),
+            PreferencePair,
+            lambda: {"content_hash__in": text_list([pair.content_hash for pair in preferences], using=self.using)},
         )
-        report.replay_entries_created = insert_rows(
-            ReplayEntry, REPLAY_COLUMNS, replay_rows(plan.replays), using=self.using, ignore_conflicts=True
+        report.replay_entries_created = self._insert(
+            lambda: insert_rows(
+                ReplayEntry, REPLAY_COLUMNS, replay_rows(plan.replays), using=self.using, ignore_conflicts=True
+            ),
+            ReplayEntry,
+            lambda: {"message__in": self._keys(message for _, message, _ in plan.replays)},
         )
+
+    def _insert(self, insert: Callable[[], int], model: type[Model], made_of: Callable[[], Mapping[str, Any]]) -> int:
+        return insert_journaled(insert, model, made_of, journal=self.journal, using=self.using)
+
+    def _keys(self, messages: Iterable[TurnMessage]) -> RawSQL:
+        return key_list([message.id for message in messages], using=self.using)
 
     def _note_collapsed(self, plan: BatchPlan) -> None:
         """Write onto stored pairs which new drafts they stand for; new pairs were stored with theirs."""
@@ -146,4 +176,4 @@ class _Run:
             written = {entry["message"] for entry in known}
             new_entries = [entry for entry in entries[message] if entry["message"] not in written]
             rows.append((pk, {**metadata, COLLAPSED: [*known, *new_entries]}))
-        update_rows(SftPair, ["metadata"], rows, using=self.using)
+        update_journaled(SftPair, ["metadata"], rows, journal=self.journal, using=self.using)

@@ -9,7 +9,8 @@ from memory.bulk import key_list, text_list, update_rows
 from memory.extraction.plan import BatchPlan
 from memory.extraction.rows import REPLAY_COLUMNS, preference_pair, replay_rows, sft_row
 from memory.history import keep_originals, record
-from memory.models import PairEmbedding, PreferencePair, ReplayEntry, SftPair, TrainingPair
+from memory.models import PreferencePair, ReplayEntry, SftPair, TrainingPair
+from memory.pair_vectors import forget_vectors
 
 PairT = TypeVar("PairT", bound=TrainingPair)
 
@@ -123,8 +124,7 @@ def _update(
     keep_originals(changing)
     update_rows(model, (*texts, *others), rows, using=using)
     record(changing, kind="~", user=None, reason=REASON)
-    owner = "sft_pair" if model is SftPair else "preference_pair"
-    PairEmbedding.objects.using(using).filter(**{f"{owner}__in": key_list(renewed_texts, using=using)}).delete()
+    forget_vectors(model, renewed_texts, using=using)
     return len(rows)
 
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F, Max, Min, Q, QuerySet
 
 from memory.bulk import key_list, text_list
+from memory.extraction.journal import ExtractionJournal, insert_journaled
 from memory.extraction.preferences import (
     REPLAY_MARGIN,
     ROUNDING,
@@ -21,13 +22,15 @@ from memory.extraction.preferences import (
 from memory.extraction.report import ExtractionReport
 from memory.extraction.request import Selection
 from memory.extraction.vectors import VectorCache, VectorsMissingError
-from memory.models import PreferencePair, ReplayEntry
+from memory.models import ExportedPair, PreferencePair, ReplayEntry
 
 # Prompts a transaction.
 PROMPTS = 500
 
 
-def pair_replays(selection: Selection, *, vectors: VectorCache, using: str) -> ExtractionReport:
+def pair_replays(
+    selection: Selection, *, vectors: VectorCache, using: str, journal: ExtractionJournal | None = None
+) -> ExtractionReport:
     """Store the preference pairs of all prompts that were answered in the `selection`; return their counts.
 
     They follow from the whole buffer, not from what is new in it: run again, it finds the same ones and stores none.
@@ -37,7 +40,7 @@ def pair_replays(selection: Selection, *, vectors: VectorCache, using: str) -> E
     while after is not None:
         try:
             with transaction.atomic(using=using):
-                found, after = _pair_prompts(selection, after=after, vectors=vectors, using=using)
+                found, after = _pair_prompts(selection, after=after, vectors=vectors, using=using, journal=journal)
         except VectorsMissingError as missing:
             missing.make()
         else:
@@ -47,7 +50,7 @@ def pair_replays(selection: Selection, *, vectors: VectorCache, using: str) -> E
 
 
 def _pair_prompts(
-    selection: Selection, *, after: str, vectors: VectorCache, using: str
+    selection: Selection, *, after: str, vectors: VectorCache, using: str, journal: ExtractionJournal | None
 ) -> tuple[ExtractionReport, str | None]:
     """Pair the next prompts above `after`; return their counts, and the last of them if there may be more."""
     report = ExtractionReport()
@@ -63,13 +66,21 @@ def _pair_prompts(
         else:
             pairs.append(_row(best, preference))
     if pairs:
-        report.preference_pairs_created = PreferencePair.objects.using(using).insert(pairs, skip_existing=True)
+        report.preference_pairs_created = insert_journaled(
+            lambda: PreferencePair.objects.using(using).insert(pairs, skip_existing=True),
+            PreferencePair,
+            lambda: {"content_hash__in": text_list([pair.content_hash for pair in pairs], using=using)},
+            journal=journal,
+            using=using,
+        )
     return report, prompts[-1] if len(prompts) == PROMPTS else None
 
 
 def _experiences(using: str) -> QuerySet[ReplayEntry]:
-    return ReplayEntry.objects.using(using).filter(
-        kind=ReplayEntry.Kind.EXPERIENCE, message__conversation__training_allowed=True
+    return (
+        ReplayEntry.objects.using(using)
+        .buffered()
+        .filter(kind=ReplayEntry.Kind.EXPERIENCE, message__conversation__training_allowed=True)
     )
 
 
@@ -96,6 +107,8 @@ def _new_preferences(prompts: list[str], *, using: str) -> list[tuple[Experience
     best = key_list([preference.chosen_id for _, preference in found], using=using)
     stored = PreferencePair.objects.using(using).filter(Q(chosen_message__in=best) | Q(rejected_message__in=best))
     known = {frozenset(pair) for pair in stored.values_list("chosen_message_id", "rejected_message_id")}
+    exported = ExportedPair.objects.using(using).away().filter(Q(message__in=best) | Q(other_message__in=best))
+    known |= {frozenset(pair) for pair in exported.values_list("message_id", "other_message_id")}
     return [
         (entry, preference)
         for entry, preference in found

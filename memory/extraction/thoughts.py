@@ -12,7 +12,7 @@ from memory.extraction.batch import COLLAPSED
 from memory.extraction.drafts import DraftSelection, DroppedDraft, drop_exact_duplicates, drop_similar
 from memory.extraction.turns import TurnMessage
 from memory.extraction.vectors import VectorCache
-from memory.models import SftPair
+from memory.models import ExportedPair, SftPair
 from memory.text import content_hash
 
 # Any number that no other lock of this project takes.
@@ -40,6 +40,11 @@ class StoredThoughts:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+        if not self._last:
+            # What a pair in an archive file stood for stays dropped.
+            exported = ExportedPair.objects.using(self._using).away().exclude(collapsed=[])
+            for entries in exported.values_list("collapsed", flat=True):
+                self._collapsed.update({entry["message"]: entry["reason"] for entry in entries})
         found = SftPair.objects.using(self._using).filter(source=SftPair.Source.INTROSPECTION, pk__gt=self._last)
         rows = found.order_by("pk").values_list("pk", "assistant_message_id", "response", "created_at", "metadata")
         for pk, message_id, response, created_at, metadata in rows:

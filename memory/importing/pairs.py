@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from memory.bulk import text_list
 from memory.importers.records import ParsedPreference, ParsedSftPair, Skipped
-from memory.models import PreferencePair, SftPair
+from memory.models import ExportedPair, PreferencePair, SftPair
 
 _Pair = TypeVar("_Pair", SftPair, PreferencePair)
 
@@ -87,4 +87,6 @@ def _without_stored(pairs: Sequence[SftPair]) -> list[SftPair]:
     first = {pair.content_hash: pair for pair in reversed(pairs)}
     hashes = text_list(list(first), using=SftPair.objects.db)
     stored = set(SftPair.objects.filter(content_hash__in=hashes).values_list("content_hash", flat=True))
+    # A text that lies in an archive file is stored too: a person may have rejected it.
+    stored |= ExportedPair.objects.away().hashes(ExportedPair.Channel.SFT, list(first))
     return [pair for content_hash, pair in reversed(first.items()) if content_hash not in stored]

@@ -2,12 +2,14 @@
 
 from memory.models.conversations import Conversation, Message
 from memory.models.embeddings import PairEmbedding
+from memory.models.exports import ExportedPair
 from memory.models.imports import ImportBatch
 from memory.models.pairs import PreferencePair, ReviewStatus, SftPair, TrainingPair
 from memory.models.replay import ReplayEntry
 
 __all__ = [
     "Conversation",
+    "ExportedPair",
     "ImportBatch",
     "Message",
     "PairEmbedding",

@@ -1,4 +1,4 @@
-"""Sets of training pairs that the rest of the house asks for by name."""
+"""Sets of training pairs and replay entries that the rest of the house asks for by name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from memory.bulk import insert_rows, key_list
+from memory.models.exports import ExportedPair
 
 if TYPE_CHECKING:
     from memory.models.pairs import PreferencePair, SftPair, TrainingPair  # noqa: F401 - named as strings below
+    from memory.models.replay import ReplayEntry  # noqa: F401 - named as a string below
 
     _Pair = TypeVar("_Pair", bound=TrainingPair)
 else:
@@ -147,6 +149,17 @@ class SftPairQuerySet(TrainingPairQuerySet["SftPair"]):
 class PreferencePairQuerySet(TrainingPairQuerySet["PreferencePair"]):
     """Preference pairs."""
 
+    def insert(self, pairs: Iterable[PreferencePair], *, skip_existing: bool = False) -> int:
+        """Store new pairs; with `skip_existing`, a pair whose content lies in an archive file is passed over, too."""
+        new = list(pairs)
+        if skip_existing:
+            for pair in new:
+                pair.prepare()
+            exported = ExportedPair.objects.using(self.db).away()
+            known = exported.hashes(ExportedPair.Channel.PREFERENCE, [pair.content_hash for pair in new])
+            new = [pair for pair in new if pair.content_hash not in known]
+        return super().insert(new, skip_existing=skip_existing)
+
     def matching(
         self,
         *,
@@ -177,3 +190,15 @@ class PreferencePairQuerySet(TrainingPairQuerySet["PreferencePair"]):
                 chosen_length__gte=min_response_length, rejected_length__gte=min_response_length
             )
         return found if limit is None else found.order_by("-created_at", "-id")[:limit]
+
+
+class ReplayEntryQuerySet(models.QuerySet["ReplayEntry"]):
+    """Replay entries."""
+
+    def buffered(self) -> Self:
+        """Return the entries that are in the buffer."""
+        return self.filter(evicted_at__isnull=True)
+
+    def evicted(self) -> Self:
+        """Return the entries that had to make room for others."""
+        return self.filter(evicted_at__isnull=False)

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from memory.models.querysets import ReplayEntryQuerySet
+
 
 class ReplayEntry(models.Model):
     """Something the assistant said, with what it earned; introspection is kept here whatever the switch says."""
@@ -20,11 +22,16 @@ class ReplayEntry(models.Model):
         default=False, help_text="Introspection that is not is skipped by the safety filter."
     )
     prompt = models.TextField(blank=True)
-    prompt_hash = models.CharField(max_length=64, editable=False, db_index=True)
+    prompt_hash = models.CharField(max_length=64, editable=False)
     response = models.TextField()
     reward_intensity = models.FloatField(default=0.5, help_text="0 to 1.")
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     safety_flags = models.JSONField(default=list, blank=True, help_text="Why an entry needs care, as short words.")
+    evicted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it had to make room; it is no longer in the buffer, but kept."
+    )
+
+    objects = ReplayEntryQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -38,6 +45,9 @@ class ReplayEntry(models.Model):
                 condition=~Q(kind="introspection") | Q(internal_generated=True),
                 name="replay_introspection_is_internal",
             ),
+        ]
+        indexes = [
+            models.Index(fields=["prompt_hash"], name="replay_buffer", condition=Q(evicted_at__isnull=True)),
         ]
 
     def __str__(self) -> str:

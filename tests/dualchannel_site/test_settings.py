@@ -77,3 +77,23 @@ def test_the_site_starts_without_the_heavy_libraries() -> None:
     loaded = set(json.loads(done.stdout))
     assert {"memory.admin.pairs", "training.admin"} <= loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_new_sqlite_database_gives_pages_back_in_slices_and_later_connections_need_no_lock_for_it(
+    tmp_path: Path,
+) -> None:
+    """The setting writes to a database that has it: each connection would wait for whoever is writing."""
+    code = (
+        "import django; django.setup(); from django.db import connection; "
+        "from django.core.management import call_command; "
+        "call_command('migrate', 'contenttypes', verbosity=0); "
+        "print(connection.cursor().execute('PRAGMA auto_vacuum').fetchone()[0], "
+        "'auto_vacuum' in connection.settings_dict['OPTIONS']['init_command'])"
+    )
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3",
+    }
+    first, second = (run("-c", code, environment=environment) for _ in range(2))
+    assert (first.stdout, first.stderr) == ("2 True\n", "")
+    assert (second.stdout, second.stderr) == ("2 False\n", "")

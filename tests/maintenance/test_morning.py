@@ -55,11 +55,11 @@ def test_a_second_report_of_a_day_overwrites_nothing(night: Night) -> None:
 
 def test_counts_are_told_in_words_and_nothing_is_said_of_zeros(night: Night) -> None:
     step(night, "merge", counts={"sft_merged": 1200, "proposals": 0})
-    step(night, "retire", counts={"archived_age": 3})
+    step(night, "retire", counts={"archived_age": 3, "never_heard_of": 4})
     text = page(night)
     assert "- 1,200 memory pairs merged away" in text
     assert "new proposals" not in text
-    assert "- 3 archived age" in text
+    assert "- 3 pairs archived for their age\n- 4 never heard of" in text
 
 
 def test_a_failure_stands_on_top_with_its_reason(night: Night) -> None:
@@ -134,6 +134,25 @@ def test_examples_are_shown_as_they_are_and_no_more_than_asked_for(night: Night)
     assert text.count("into 9, cosine") == night.config.report.examples == 5
     assert "  - What is my \\*dog\\* &lt;b&gt;?" in text
     assert "### Merged" in text
+
+
+def test_a_step_that_failed_halfway_still_tells_what_it_did(night: Night) -> None:
+    step(night, "housekeeping", status="failed", error="backup: no space", counts={"backups": 0, "reports_removed": 2})
+    step(night, "merge", status="failed", error="no memory", counts={})
+    text = page(night)
+    assert "- 2 old morning reports removed" in text
+    assert "## Duplicates" not in text
+
+
+def test_a_comparison_that_was_not_passed_says_why_and_what_is_active(night: Night) -> None:
+    check = {"name": "drift", "passed": False, "line": "drift +9.0 %, allowed at most 5 %"}
+    good = {"name": "recall", "passed": True, "line": "recall 0.9"}
+    run = {"run": 7, "passed": False, "note": "run-6 is active again", "checks": [check, good], "error": ""}
+    step(night, "evaluate", counts={"evaluated": 1}, details={"runs": [run]})
+    text = page(night)
+    assert "Run 7 did not pass: run-6 is active again." in text
+    assert "- drift +9.0 %, allowed at most 5 %" in text
+    assert "recall 0.9" not in text
 
 
 def test_how_to_undo_the_night_is_said(night: Night) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from memory.models import (
     Conversation,
+    ExportedPair,
     ImportBatch,
     Message,
     PairEmbedding,
@@ -64,3 +65,8 @@ def embedding(pair: SftPair, **fields: Any) -> PairEmbedding:
 
 def import_batch(**fields: Any) -> ImportBatch:
     return ImportBatch.objects.create(**{"path": "export.json", "format": "chatgpt", **fields})
+
+
+def exported_pair(**fields: Any) -> ExportedPair:
+    values = {"channel": "sft", "pair_id": 1, "content_hash": "0" * 64, "file": "pairs-1.jsonl.gz", **fields}
+    return ExportedPair.objects.create(**values)

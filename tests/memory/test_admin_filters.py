@@ -55,3 +55,10 @@ def test_pairs_are_filtered_by_review_source_use_and_confidence(admin_client: Cl
     assert listed(admin_client, source__exact="import") == {imported}
     assert listed(admin_client, is_used__exact=1) == {trained}
     assert listed(admin_client, confidence_to=0.5) == {doubtful}
+
+
+def test_archived_pairs_are_told_from_the_others(admin_client: Client) -> None:
+    archived, other = rows.sft_pair(archived_at=datetime(2026, 5, 1, tzinfo=UTC)), rows.sft_pair()
+    assert listed(admin_client, archive="in") == {archived}
+    assert listed(admin_client, archive="out") == {other}
+    assert listed(admin_client) == listed(admin_client, archive="anywhere") == {archived, other}

@@ -1,5 +1,6 @@
 """What a person does to pairs at the desk."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from memory.models import PreferencePair, SftPair
+from memory.models import PairEmbedding, PreferencePair, SftPair
 from memory.text import content_hash, preference_hash
 from tests.memory import rows
 from training.models import PairUse, TrainingRun
@@ -78,6 +79,21 @@ class TestActions:
         assert (used.is_used, used.training_epoch, used.used_timestamp) == (False, 2, USED["used_timestamp"])
         assert PairUse.objects.filter(sft_pair=used).count() == 1
 
+    def test_archived_pairs_are_taken_out_of_the_archive(self, admin_client: Client, admin_user: User) -> None:
+        archived, other = rows.sft_pair(archived_at=USED["used_timestamp"]), rows.sft_pair()
+        assert act(admin_client, "unarchive", archived, other) == ["1 pair taken out of the archive."]
+        archived.refresh_from_db()
+        assert archived.archived_at is None
+        assert archived.history.latest("history_id").history_user == admin_user
+        assert not other.history.exists()
+
+    def test_a_list_has_a_badge_for_what_is_archived(self, admin_client: Client) -> None:
+        rows.sft_pair(archived_at=USED["used_timestamp"])
+        rows.sft_pair()
+        page = admin_client.get(reverse("admin:memory_sftpair_changelist")).content.decode()
+        cells = re.findall(r"field-shown_archive[^>]*>(.*?)</td>", page, re.DOTALL)
+        assert ["archived" in cell for cell in cells] == [False, True]
+
     def test_pairs_that_a_search_found_can_be_reviewed(self, admin_client: Client) -> None:
         pair = rows.sft_pair(instruction="What is my cat called?")
         listed = reverse("admin:memory_sftpair_changelist")
@@ -85,15 +101,15 @@ class TestActions:
         pair.refresh_from_db()
         assert pair.review_status == "approved"
 
-    @pytest.mark.parametrize("action", ["approve", "reject", "reopen", "reemit"])
+    @pytest.mark.parametrize("action", ["approve", "reject", "reopen", "reemit", "unarchive"])
     def test_nothing_is_changed_by_looking(self, action: str, admin_client: Client) -> None:
-        pair = rows.sft_pair(review_status="rejected", **USED)
+        pair = rows.sft_pair(review_status="rejected", archived_at=USED["used_timestamp"], **USED)
         listed = reverse("admin:memory_sftpair_changelist")
         admin_client.get(f"{listed}?action={action}&_selected_action={pair.pk}")
         admin_client.get(f"{listed}{action}/")
         admin_client.get(f"{listed}{pair.pk}/{action}/")
         pair.refresh_from_db()
-        assert (pair.review_status, pair.is_used) == ("rejected", True)
+        assert (pair.review_status, pair.is_used, pair.archived_at) == ("rejected", True, USED["used_timestamp"])
 
     def test_who_may_only_look_has_no_action(self, client: Client) -> None:
         reader = User.objects.create(username="reader", is_staff=True)
@@ -186,6 +202,35 @@ class TestEditing:
         assert pair.response == "Pixel."
         assert pair.content_hash == content_hash(pair.instruction, "Pixel.")
         assert (pair.is_used, pair.training_epoch) == (True, 2)
+
+    @pytest.mark.parametrize(
+        ("changes", "kept"),
+        [({"response": "Biscuit."}, 0), ({"reward_intensity": 1}, 1), ({"response": " Pixel. "}, 1)],
+    )
+    def test_the_vector_goes_with_the_text_that_it_is_of(
+        self, changes: dict[str, Any], kept: int, admin_client: Client
+    ) -> None:
+        pair, other = rows.sft_pair(), rows.sft_pair()
+        rows.embedding(pair)
+        rows.embedding(other)
+        admin_client.post(address(pair), sft_form(pair, **changes))
+        assert PairEmbedding.objects.filter(sft_pair=pair).count() == kept
+        assert PairEmbedding.objects.filter(sft_pair=other).exists()
+
+    def test_the_vector_of_an_edited_preference_goes_too(self, admin_client: Client) -> None:
+        pair = rows.preference_pair()
+        PairEmbedding.objects.create(preference_pair=pair, embedder="tiny", dimension=2, vector=bytes(4))
+        admin_client.post(address(pair), preference_form(pair, chosen="Hi."))
+        assert not PairEmbedding.objects.exists()
+
+    def test_the_vector_goes_where_an_old_version_is_restored(self, admin_client: Client) -> None:
+        pair = rows.sft_pair()
+        admin_client.post(address(pair), sft_form(pair, response="Biscuit."))
+        rows.embedding(pair)
+        first = pair.history.earliest("history_id")
+        restore = reverse("admin:memory_sftpair_simple_history", args=[pair.pk, first.history_id])
+        admin_client.post(restore, sft_form(pair, response="Pixel."))
+        assert not PairEmbedding.objects.exists()
 
     def test_the_history_page_shows_who_changed_what(self, admin_client: Client) -> None:
         pair = rows.sft_pair()

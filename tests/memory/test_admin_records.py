@@ -1,5 +1,7 @@
 """What the machine recorded is read at the desk, not written."""
 
+from datetime import UTC, datetime
+
 import pytest
 from constance import config
 from django.contrib.auth.models import Permission, User
@@ -40,6 +42,14 @@ def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client
     assert changed.safety_flags == ["private"]
     assert (changed.response, changed.kind, changed.reward_intensity) == ("Hello.", "experience", 0.5)
     assert admin_client.get(reverse("admin:memory_replayentry_add")).status_code == 403
+
+
+@pytest.mark.parametrize(("place", "shown"), [("", [0, 1]), ("buffer", [0]), ("evicted", [1]), ("nowhere", [0, 1])])
+def test_replay_entries_are_listed_by_their_place(place: str, shown: list[int], admin_client: Client) -> None:
+    entries = [rows.replay_entry(), rows.replay_entry(evicted_at=datetime(2026, 5, 1, 3, tzinfo=UTC))]
+    page = admin_client.get(reverse("admin:memory_replayentry_changelist"), {"place": place})
+    assert set(page.context["cl"].result_list) == {entries[number] for number in shown}
+    assert ("2026-05-01 03:00" in page.content.decode()) == (1 in shown)
 
 
 def test_a_live_switch_is_turned_at_the_desk(admin_client: Client) -> None:

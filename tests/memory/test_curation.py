@@ -9,12 +9,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from memory.curation import approve, reemit, reject, reopen
+from memory.curation import approve, merge, reemit, reject, reopen, unarchive
 from memory.models import PreferencePair, SftPair
 from tests.memory import rows
 
 pytestmark = pytest.mark.django_db
 USED: dict[str, Any] = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
+ARCHIVED: dict[str, Any] = {"archived_at": datetime(2026, 5, 1, tzinfo=UTC)}
 
 # For every decision: the function, a pair that it changes, a pair that is so already, what it leaves.
 DECISIONS: dict[str, tuple[Callable[..., int], dict[str, Any], dict[str, Any], dict[str, Any]]] = {
@@ -26,6 +27,7 @@ DECISIONS: dict[str, tuple[Callable[..., int], dict[str, Any], dict[str, Any], d
         {"review_status": "pending"},
         {"review_status": "pending"},
     ),
+    "taken out of the archive": (unarchive, ARCHIVED, {"archived_at": None}, {"archived_at": None}),
     "re-emitted": (reemit, USED, {"is_used": False}, {**USED, "is_used": False}),
 }
 
@@ -111,3 +113,38 @@ def test_pairs_found_through_another_table_can_be_decided(curator: User) -> None
     rows.sft_pair(conversation=rows.conversation("c2", title="The cat"))
     found = SftPair.objects.filter(conversation__title__icontains="dog").select_related("conversation")
     assert approve(pairs=found, user=curator) == 1
+
+
+def test_merging_takes_those_along_that_a_merged_pair_stood_for(curator: User) -> None:
+    survivor, member = rows.sft_pair(), rows.sft_pair()
+    follower = rows.sft_pair(merged_into=member)
+    assert merge(pairs=SftPair.objects.filter(pk=member.pk), into=survivor, user=curator) == 2
+    assert set(survivor.merged_pairs.all()) == {member, follower}
+    changed, original = SftPair.history.filter(id=member.pk)
+    assert (changed.history_change_reason, changed.history_user) == (f"merged into {survivor.pk}", curator)
+    assert original.merged_into_id is None
+    assert merge(pairs=SftPair.objects.filter(pk=member.pk), into=survivor, user=curator) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [({"review_status": "rejected"}, "rejected"), ({"archived_at": datetime(2026, 5, 1, tzinfo=UTC)}, "archived")],
+)
+def test_a_pair_that_is_not_trained_cannot_stand_for_others(fields: dict[str, Any], why: str, curator: User) -> None:
+    survivor, member = rows.sft_pair(**fields), rows.sft_pair()
+    with pytest.raises(ValueError, match=f"got pair {survivor.pk}, which is {why}; allowed a pair that may be trained"):
+        merge(pairs=SftPair.objects.filter(pk=member.pk), into=survivor, user=curator)
+    member.refresh_from_db()
+    assert member.merged_into is None
+
+
+def test_a_pair_that_is_merged_away_cannot_stand_for_others(curator: User) -> None:
+    survivor = rows.sft_pair(merged_into=rows.sft_pair())
+    with pytest.raises(ValueError, match="merged into another"):
+        merge(pairs=SftPair.objects.filter(pk=rows.sft_pair().pk), into=survivor, user=curator)
+
+
+def test_a_pair_is_not_merged_into_itself(curator: User) -> None:
+    pair = rows.sft_pair()
+    with pytest.raises(ValueError, match=f"got pair {pair.pk} to be merged into itself"):
+        merge(pairs=SftPair.objects.all(), into=pair, user=curator)

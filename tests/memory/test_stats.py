@@ -30,6 +30,7 @@ def test_pairs_are_counted_by_source_review_and_use() -> None:
     rows.preference_pair(source="edit", **used)
     rows.replay_entry()
     rows.replay_entry(kind="introspection", internal_generated=True)
+    rows.replay_entry(evicted_at=timezone.now())
 
     stats = pair_stats()
 

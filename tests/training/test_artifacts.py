@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from training.artifacts import OutsideRootError, adapter_root, starting_adapter, write_json, write_run_folder
+from training.artifacts import (
+    OutsideRootError,
+    activate,
+    active_adapter,
+    adapter_root,
+    deactivate,
+    starting_adapter,
+    write_json,
+    write_run_folder,
+)
 from training.config import TrainingConfig, load_config
 
 CONFIG = TrainingConfig(model_name_or_path="any", output_dir="lora/test", seed=7)
@@ -78,3 +87,15 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, {"recall_after": 0.9})
     assert json.loads(path.read_text()) == {"recall_after": 0.9}
     assert [entry.name for entry in path.parent.iterdir()] == ["summary.json"]
+
+
+def test_the_active_link_can_point_elsewhere_or_be_taken_away(tmp_path: Path) -> None:
+    folder = write_run_folder(tmp_path / "one", "run-1", config=CONFIG, manifest={}, write_files=save_weights)
+    (tmp_path / "two").mkdir()
+    assert active_adapter(tmp_path / "two") is None
+    activate(folder, root=tmp_path / "two")
+    assert active_adapter(tmp_path / "two") == active_adapter(tmp_path / "one") == folder
+    deactivate(tmp_path / "two")
+    deactivate(tmp_path / "two")
+    assert active_adapter(tmp_path / "two") is None
+    assert folder.is_dir()

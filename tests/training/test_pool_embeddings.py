@@ -107,6 +107,19 @@ def test_a_vector_of_another_version_gives_way() -> None:
         assert from_bytes([bytes(row.vector)], dimension=16).shape == (1, 16)
 
 
+def test_a_text_that_was_edited_since_gets_no_vector() -> None:
+    edited, _ = sft_pairs(2)
+    sft = select_sft(CONFIG).train
+    edited.response = "another answer"
+    edited.prepare()
+    edited.save()
+    found = Embedders().embed(sft)
+    assert found["sft"] is not None
+    assert len(found["sft"]) == 2
+    assert not PairEmbedding.objects.filter(sft_pair=edited).exists()
+    assert PairEmbedding.objects.count() == 1
+
+
 def test_a_dry_run_stores_nothing_and_sees_the_same_vectors() -> None:
     sft_pairs(2)
     sft = select_sft(CONFIG).train

@@ -154,5 +154,7 @@ def _head_in(head: torch.nn.Module, dtype: torch.dtype) -> Callable[[torch.Tenso
     """Return the head's product in `dtype`; None where it is not plain linear, is trained, or has that precision."""
     if type(head) is not torch.nn.Linear or head.weight.requires_grad or head.weight.dtype == dtype:
         return None
-    weight, bias = (None if part is None else part.detach().to(dtype) for part in (head.weight, head.bias))
-    return lambda hidden: torch.nn.functional.linear(hidden.to(dtype), weight, bias)
+    weight = head.weight.detach().to(dtype)
+    bias: torch.Tensor | None = head.bias
+    converted = None if bias is None else bias.detach().to(dtype)
+    return lambda hidden: torch.nn.functional.linear(hidden.to(dtype), weight, converted)

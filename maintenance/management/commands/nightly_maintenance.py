@@ -18,8 +18,9 @@ from rich.console import Console
 
 from maintenance.config import NightlyConfig
 from maintenance.nightly import NightOrder, run_night
-from maintenance.steps import STEPS
+from maintenance.steps import STEPS, UnknownStepError, known_steps
 from maintenance.tables import night_tables
+from memory.databases import UnfitDatabaseError
 from memory.progress import share_progress
 from training.config import ConfigError, load_section
 from training.lock import LockedError
@@ -55,11 +56,9 @@ class Command(RichCommand):
         )
         names = ", ".join(STEPS)
         parser.add_argument(
-            "--only", metavar="STEP", nargs="+", choices=STEPS, default=list(STEPS), help=f"Take these steps: {names}."
+            "--only", metavar="STEP", nargs="+", action="extend", help=f"Take these steps: {names}; all by default."
         )
-        parser.add_argument(
-            "--skip", metavar="STEP", nargs="+", choices=STEPS, default=[], help="Leave these steps out."
-        )
+        parser.add_argument("--skip", metavar="STEP", nargs="+", action="extend", help="Leave these steps out.")
         parser.add_argument(
             "--dry-run",
             action="store_true",
@@ -71,17 +70,19 @@ class Command(RichCommand):
     def handle(self, *, config: Path, overrides: list[str], json: bool, **options: Any) -> None:
         """Take the steps, report, exit."""
         try:
+            only = known_steps("--only", options["only"] or STEPS)
+            skipped = known_steps("--skip", options["skip"] or ())
             order = NightOrder(
                 config=load_section(NightlyConfig, config, overrides),
                 config_path=config,
-                steps=[name for name in options["only"] if name not in options["skip"]],
+                steps=[name for name in only if name not in skipped],
                 dry_run=options["dry_run"],
                 artifacts=settings.ARTIFACTS_DIR,
                 project=settings.BASE_DIR,
             )
             with _terminated_as_interrupted(), share_progress() as progress:
                 report = run_night(order, say=_say, progress=progress)
-        except ConfigError as error:
+        except (ConfigError, UnknownStepError, UnfitDatabaseError) as error:
             raise CommandError(str(error)) from error
         except LockedError as error:
             raise CommandError(str(error), returncode=LOCKED) from error

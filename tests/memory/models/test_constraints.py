@@ -52,6 +52,7 @@ CHECKS: dict[str, tuple[Callable[[], models.Model], dict[str, Any]]] = {
     "preferencepair_answers_differ": (rows.preference_pair, {"rejected": F("chosen")}),
     "preferencepair_source_known": (rows.preference_pair, {"source": "rumour"}),
     "preferencepair_margin_in_unit_interval": (rows.preference_pair, {"margin": 1.01}),
+    "exportedpair_channel_known": (rows.exported_pair, {"channel": "rumour"}),
 }
 
 # For every named uniqueness: how to make two rows of which the second must not be.
@@ -60,6 +61,7 @@ UNIQUE: dict[str, Callable[[], object]] = {
     "message_external_id_unique": lambda: [
         rows.message(talk, "m1") for talk in [rows.conversation()] for _ in range(2)
     ],
+    "exportedpair_once": lambda: [rows.exported_pair(content_hash=name) for name in "ab"],
     "preferencepair_content_unique": lambda: [rows.preference_pair(), rows.preference_pair(source="edit")],
 }
 

@@ -226,11 +226,19 @@ def _by_columns(changes: Iterable[RowChange]) -> Iterator[tuple[tuple[str, ...],
 
 def _write(model: type[models.Model], columns: Sequence[str], changes: Sequence[RowChange], *, using: str) -> None:
     rows = [
-        (change.row_id, *(stored_value(model, name, (change.before or {})[name]) for name in columns))
+        (change.row_id, *(_as_written(model, name, (change.before or {})[name]) for name in columns))
         for change in changes
     ]
     with transaction.atomic(using=using):
         update_rows(model, columns, rows, using=using)
+
+
+def _as_written(model: type[models.Model], column: str, value: Any) -> Any:
+    field = model._meta.get_field(column)
+    if value is None and isinstance(field, models.JSONField) and not field.null:
+        # JSON's null, which is a value; None alone would be SQL's.
+        return models.Value(None, models.JSONField())
+    return stored_value(model, column, value)
 
 
 def _take_away(model: type[models.Model], keys: Sequence[int], *, using: str) -> None:
@@ -251,7 +259,7 @@ def _return_clustering(step: MaintenanceStep, *, using: str) -> Counter[str]:
     if not Clustering.objects.using(using).filter(run=step.run_id, undone_at=None).exists():
         return Counter()
     # Packed labels and arrays are no business of an undo without any.
-    from maintenance.clustering import restore_previous
+    from maintenance.clustering.restoring import restore_previous
 
     restore_previous(step.run, using=using)
     if step.undone_at is None:

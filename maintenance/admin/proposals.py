@@ -28,7 +28,7 @@ class ProposalAdmin(MachineWrittenAdmin):
     """
 
     actions = ["accept", "dismiss"]
-    list_display = ["id", "shown_status", "kind", "shown_newer", "shown_older", "reason", "similarity"]
+    list_display = ["id", "shown_status", "shown_kind", "shown_newer", "shown_older", "reason", "shown_similarity"]
     list_filter = [
         ("status", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
@@ -56,6 +56,16 @@ class ProposalAdmin(MachineWrittenAdmin):
     def shown_status(self, row: Proposal) -> str:
         """Return the status, coloured."""
         return row.status
+
+    @display(description="kind", ordering="kind")
+    def shown_kind(self, row: Proposal) -> str:
+        """Return the kind in one word."""
+        return str(row.kind)
+
+    @display(description="similarity", ordering="similarity")
+    def shown_similarity(self, row: Proposal) -> str:
+        """Return the cosine of the two, short enough to leave the room to the texts."""
+        return f"{row.similarity:.3f}"
 
     @display(description="newer, suggested")
     def shown_newer(self, row: Proposal) -> SafeString:

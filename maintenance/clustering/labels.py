@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,15 @@ class Labels:
         """Return the cluster of each, `NO_CLUSTER` where it has none; shape of `pairs`."""
         order = np.argsort(self.pairs)
         return _looked_up(self.pairs[order], self.clusters[order], pairs)
+
+    def with_clusters(self, clusters: Mapping[int, int]) -> Labels:
+        """Return these labels and those of other embeddings, by key, whose pairs nobody asks for."""
+        more = np.array(list(clusters), dtype=np.int64)
+        embeddings = np.concatenate([self.embeddings, more])
+        pairs = np.concatenate([self.pairs, np.zeros(len(more), dtype=np.int64)])
+        numbers = np.concatenate([self.clusters, np.array(list(clusters.values()), dtype=np.int32)])
+        order = np.argsort(embeddings)
+        return Labels(embeddings[order], pairs[order], numbers[order])
 
 
 def no_labels() -> Labels:

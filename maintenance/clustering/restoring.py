@@ -6,7 +6,10 @@ from django.utils import timezone
 
 from maintenance.clustering.column import differing, write_column
 from maintenance.clustering.labels import Labels, no_labels, unpack
-from maintenance.models import Clustering, MaintenanceRun
+from maintenance.models import Clustering, MaintenanceRun, RowChange
+from memory.models import PairEmbedding
+
+_ROWS_READ = 10_000
 
 
 def present_clustering(*, using: str) -> Clustering | None:
@@ -20,15 +23,27 @@ def kept_labels(clustering: Clustering | None) -> Labels:
 
 
 def restore_previous(run: MaintenanceRun, *, using: str) -> None:
-    """Undo the clustering of a night: if it is the one in use, the one before it goes back into the column.
+    """Undo the clustering of a night: if it is the one in use, what was in the column before goes back.
 
-    Embeddings that had no cluster then, and all where no earlier clustering keeps its labels, have none again. The
-    clustering counts as undone once the column is as it was; a killed undo is completed by the next one, or taken back
-    by the next night.
+    That is the clustering before it, with what nights have assigned since. Embeddings that had no cluster then, and all
+    where no earlier clustering keeps its labels, have none again. The clustering counts as undone once the column is as
+    it was; a killed undo is completed by the next one, or taken back by the next night.
     """
     own = Clustering.objects.using(using).filter(run=run, undone_at=None)
     present = present_clustering(using=using)
     if present is not None and present.run_id == run.pk:
-        earlier = Clustering.objects.using(using).filter(undone_at=None).exclude(run=run).order_by("-pk").first()
-        write_column(*differing(kept_labels(earlier), using=using), using=using)
+        write_column(*differing(_labels_before(run, using=using), using=using), using=using)
     own.update(undone_at=timezone.now())
+
+
+def _labels_before(run: MaintenanceRun, *, using: str) -> Labels:
+    """Return what was in the column before the clustering of a night."""
+    earlier = Clustering.objects.using(using).filter(undone_at=None).exclude(run=run).order_by("-pk").first()
+    labels = kept_labels(earlier)
+    if earlier is None or earlier.labels is None or earlier.run_id is None:
+        return labels
+    changes = RowChange.objects.using(using).filter(
+        table=PairEmbedding._meta.label_lower, undone_at=None, run__gt=earlier.run_id, run__lt=run.pk
+    )
+    assigned = changes.order_by("pk").values_list("row_id", "after").iterator(chunk_size=_ROWS_READ)
+    return labels.with_clusters({row: after["cluster"] for row, after in assigned if "cluster" in after})

@@ -14,7 +14,7 @@ from maintenance.merging.channels import Channel, PairTexts
 from maintenance.merging.ranking import CANDIDATE, Candidates, Numbers, hash_words, leaders, ranked
 from maintenance.similarity.rows import StoredVectors
 from memory.bulk import key_list
-from memory.models import PairEmbedding, ReviewStatus
+from memory.models import PairEmbedding, ReviewStatus, SftPair
 
 _ROWS_READ = 5_000
 _TEXTS_READ = 2_000
@@ -54,6 +54,7 @@ def read_pool(channel: Channel, *, version: str, using: str) -> Pool:
     columns = (
         "pk",
         "review_status",
+        "source",
         channel.reward,
         "created_at",
         "content_hash",
@@ -109,7 +110,7 @@ def read_texts(
 
 
 def _candidates(rows: Iterator[Any], version: str) -> Iterator[tuple[Any, ...]]:
-    for pk, review_status, reward, created_at, content_hash, embedding, embedder, *loss in rows:
+    for pk, review_status, source, reward, created_at, content_hash, embedding, embedder, *loss in rows:
         yield (
             pk,
             review_status == ReviewStatus.APPROVED,
@@ -117,6 +118,7 @@ def _candidates(rows: Iterator[Any], version: str) -> Iterator[tuple[Any, ...]]:
             np.inf if not loss or loss[0] is None else loss[0],
             (created_at - _EPOCH) // _MICROSECOND,
             *hash_words(content_hash),
+            source == SftPair.Source.INTROSPECTION,
             embedding if embedder == version else 0,
         )
 

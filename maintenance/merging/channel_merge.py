@@ -26,6 +26,8 @@ from memory.models import PreferencePair
 
 # PostgreSQL hands out keys before their rows are to be seen: so many of the last ones are looked at again.
 KEYS_LOOKED_AT_AGAIN = 10_000
+# Pairs that differ in a fact, as where nothing but a number changes from day to day: more than these nobody reads.
+MOST_ALIKE = 1_000_000
 
 Mask = npt.NDArray[np.bool_]
 
@@ -69,6 +71,7 @@ def merge_channel(night: Night, channel: Channel, marks: ChannelMarks | None, *,
     comparer = Comparer(
         channel=channel,
         pairs=pool.candidates["pair"][pool.compared],
+        introspection=pool.candidates["introspection"][pool.compared],
         threshold=settings.similarity_threshold,
         vectors=VectorCache(night.load),
         using=night.using,
@@ -106,7 +109,7 @@ def _is_new(pool: Pool, marks: ChannelMarks | None, *, using: str) -> Mask:
     if marks is None:
         return np.ones(len(pool.candidates), dtype=np.bool_)
     again = KEYS_LOOKED_AT_AGAIN if connections[using].vendor == "postgresql" else 0
-    is_new = (pool.candidates["embedding"] > marks.key - again) & (pool.candidates["embedding"] > 0)
+    is_new = pool.candidates["embedding"] > marks.key - again
     left = pool.numbers(np.array(marks.left, dtype=np.int64))
     is_new[left[left >= 0]] = True
     has_new = np.zeros(len(is_new), dtype=np.bool_)
@@ -155,6 +158,9 @@ def _alike(
 ) -> Alike:
     """Return what is alike and differs in a fact: found now, turned round, waiting since an earlier night."""
     differ = np.flatnonzero(assignment.verdicts == DIFFERENT_FACTS)
+    if len(differ) > MOST_ALIKE:
+        least = np.partition(found.similarity[differ], -MOST_ALIKE)[-MOST_ALIKE]
+        differ = differ[found.similarity[differ] >= least]
     first, second = pool.compared[found.first[differ]], pool.compared[found.second[differ]]
     parts = [Alike(first, second, found.similarity[differ])]
     if channel.model is PreferencePair:

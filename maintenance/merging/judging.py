@@ -36,6 +36,7 @@ class Comparer:
     Attributes:
         channel: the channel.
         pairs: the key of each row's pair, shape (n,).
+        introspection: which rows are thoughts, which are nothing that was said, shape (n,).
         threshold: cosine above which two rejected answers are alike.
         vectors: makes the vectors of rejected answers.
         using: the database.
@@ -45,6 +46,7 @@ class Comparer:
 
     channel: Channel
     pairs: npt.NDArray[np.int64]
+    introspection: Mask
     threshold: float
     vectors: VectorCache
     using: str
@@ -80,6 +82,7 @@ class Comparer:
             alike[part] = self._rejected_alike(first[part], second[part])
         verdicts = np.where(told, APART, DIFFERENT_FACTS)
         verdicts[told & rejected & alike & ~turned_round] = SAME
+        verdicts[self.introspection[first] != self.introspection[second]] = APART
         return verdicts
 
     def _agreements(self, first: Rows, second: Rows) -> tuple[Mask, Mask]:

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 # A pair that may be trained: its key, whether a person approved it, its reward (0 to 1), its loss (infinite where there
-# is none), when it was said (microseconds since 1970), the first 128 bits of its content hash, the key of its embedding
-# (0 where it has none of the present embedder).
+# is none), when it was said (microseconds since 1970), the first 128 bits of its content hash, whether it is a thought
+# rather than something said, the key of its embedding (0 where it has none of the present embedder).
 CANDIDATE = np.dtype(
     [
         ("pair", np.int64),
@@ -17,6 +17,7 @@ CANDIDATE = np.dtype(
         ("said", np.int64),
         ("hash_high", np.uint64),
         ("hash_low", np.uint64),
+        ("introspection", np.bool_),
         ("embedding", np.int64),
     ]
 )
@@ -46,10 +47,17 @@ def ranked(candidates: Candidates) -> Candidates:
 
 
 def leaders(candidates: Candidates) -> Numbers:
-    """Return for each candidate the number of the first one with the same content, shape (n,); its own for most."""
-    order = np.lexsort((candidates["hash_low"], candidates["hash_high"]))
-    high, low = candidates["hash_high"][order], candidates["hash_low"][order]
-    begins = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
+    """Return for each candidate the number of the first one with the same content, shape (n,); its own for most.
+
+    A thought and something said are never the same.
+    """
+    columns = ("introspection", "hash_low", "hash_high")
+    order = np.lexsort([candidates[name] for name in columns])
+    begins = np.zeros(len(order), dtype=np.bool_)
+    begins[:1] = True
+    for name in columns:
+        values = candidates[name][order]
+        begins[1:] |= values[1:] != values[:-1]
     # The sort is stable: the first of a run is the first of the candidates.
     starts = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
     found = np.empty(len(order), dtype=np.intp)

@@ -181,7 +181,7 @@ def _provenance(
             "source": member["source"],
             "similarity": round(each.similarity, 4),
         }
-        found |= {other["pair"]: other for other in (entry, *_named(member["metadata"])) if other["pair"] not in found}
+        found |= {other["pair"]: other for other in (entry, *_named(member["metadata"]))}
     return list(found.values())[:MOST_NAMED]
 
 

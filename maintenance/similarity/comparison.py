@@ -92,6 +92,9 @@ class Comparison:
         if self._collector.wants_none(left, right):
             return
         close = self._close(left, right, lambda positions: gathered(self._sketches, positions))
+        if is_square:
+            # In every square, but no pair.
+            np.fill_diagonal(close, val=False)
         count = np.count_nonzero(close)
         if count > close.size * WHOLE_ROWS_SHARE and self._rows.vectors.shape[1] > self._sketches.shape[1]:
             close = self._close(left, right, lambda positions: self._rows.units(positions).to(self._sketches.dtype))
@@ -104,7 +107,7 @@ class Comparison:
         row, column = np.divmod(np.flatnonzero(close), len(right))
         one, other = left[row], right[column]
         if is_square:
-            # Both halves of the square have the pair, and the diagonal each row with itself.
+            # Both halves of the square have the pair, and what was computed anew has the diagonal again.
             half = one < other
             one, other = one[half], other[half]
         self._take(np.minimum(one, other), np.maximum(one, other), is_certain=is_certain)

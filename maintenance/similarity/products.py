@@ -67,8 +67,12 @@ def in_steps(positions: Positions) -> Positions:
     oneDNN compiles a kernel for every new shape, which takes longer than the product of a few hundred rows. So there
     are few shapes.
     """
-    step = SMALL_STEP if len(positions) <= LARGE_STEP else LARGE_STEP
-    return np.append(positions, np.repeat(positions[-1:], -len(positions) % step))
+    count = len(positions)
+    step = SMALL_STEP if count <= LARGE_STEP else LARGE_STEP
+    stepped = np.empty(count + -count % step, dtype=np.int32)
+    stepped[:count] = positions
+    stepped[count:] = positions[-1]
+    return stepped
 
 
 def gathered(values: Tensor, positions: Positions) -> Tensor:

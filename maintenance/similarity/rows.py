@@ -92,8 +92,8 @@ def rows_with_direction(vectors: StoredVectors) -> Rows:
     for start in range(0, len(vectors), BLOCK_ROWS):
         numbers = np.arange(start, min(start + BLOCK_ROWS, len(vectors)))
         squared[numbers] = _widened(vectors, numbers).square_().sum(dim=1, dtype=torch.float64).numpy()
-    numbers = np.flatnonzero(np.isfinite(squared) & (squared > 0)).astype(np.int32)
-    return Rows(vectors, numbers, squared[numbers])
+    usable = np.flatnonzero(np.isfinite(squared) & (squared > 0)).astype(np.int32)
+    return Rows(vectors, usable, squared[usable])
 
 
 def _widened(vectors: StoredVectors, numbers: npt.NDArray[np.integer]) -> Tensor:

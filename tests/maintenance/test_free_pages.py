@@ -95,7 +95,7 @@ def test_a_small_database_of_the_older_kind_is_rewritten_into_the_newer(path: Pa
 
 
 @sqlite_only
-@pytest.mark.parametrize(("megabytes", "told"), [(8, True), (0.4, False)])
+@pytest.mark.parametrize(("megabytes", "told"), [(8, True), (0.2, False)])
 def test_a_large_one_is_left_and_a_person_told_where_it_matters(
     path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch, megabytes: float, told: bool
 ) -> None:

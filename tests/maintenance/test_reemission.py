@@ -122,6 +122,13 @@ def test_value_outweighs_a_small_difference_in_coverage() -> None:
     assert pick(found, unused={0: 0, 1: 10}, budget=1) == [0]
 
 
+def test_what_a_pair_adds_is_a_difference_of_roots() -> None:
+    found = candidates({"cluster": 0, "reward": 0.7}, {"cluster": 1, "reward": 1.0, "did_not_stick": True})
+    # √(4 + 1.5) - √4 is more than √(1 + 0.7) - √1, and less than √0.7.
+    assert pick(found, unused={0: 1, 1: 4}, budget=1) == [1]
+    assert pick(found, unused={0: 0, 1: 4}, budget=1) == [0]
+
+
 def test_pairs_without_a_cluster_are_a_group_of_their_own() -> None:
     found = candidates({"cluster": NO_CLUSTER}, {"cluster": NO_CLUSTER}, {"cluster": 4})
     assert pick(found, unused={}, budget=2) == [0, 2]

@@ -86,6 +86,15 @@ def test_all_that_a_night_changed_is_as_it_was() -> None:
     }
 
 
+def test_a_null_of_json_is_put_back_as_one() -> None:
+    pair = rows.sft_pair()
+    SftPair.objects.update(metadata=models.Value(None, models.JSONField()))
+    night = nights.night("merge")
+    change(night, pair, metadata={"merged": []})
+    assert undone(night.run).refused == []
+    assert SftPair.objects.filter(metadata=models.Value(None, models.JSONField())).exists()
+
+
 def test_the_last_change_of_a_row_goes_back_first() -> None:
     pair = rows.sft_pair(reward_intensity=0.1)
     night = nights.night("merge")
@@ -467,7 +476,7 @@ def test_what_a_night_exported_comes_back(tmp_path: Path) -> None:
 
 
 def test_an_archive_file_that_cannot_be_read_is_refused_and_the_rest_is_undone(tmp_path: Path) -> None:
-    run, pairs = exported(tmp_path)
+    run, _ = exported(tmp_path)
     file = ArchiveFile.objects.get()
     (tmp_path / file.path).unlink()
     report = undo(run, artifacts=tmp_path, using="default")

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, transaction
 
 from maintenance.archive import exporting, files
-from maintenance.archive.files import check_content, finished_files, read_manifest, records_of
+from maintenance.archive.files import check_content, finished_files, read_manifest, records_of, write_archive
 from maintenance.archive.restoring import restore_files
 from maintenance.models import ArchiveFile
 from maintenance.night import PartlyDoneError
@@ -165,10 +165,9 @@ def test_a_pair_that_changed_since_it_was_written_stays(
     other = rows.sft_pair(id=2_000)
     if edit == "trained":
         PairEmbedding.objects.filter(sft_pair=memory[1]).delete()
-    write = exporting.write_archive
 
     def writing(*arguments: Any, **options: Any) -> Any:
-        done = write(*arguments, **options)
+        done = write_archive(*arguments, **options)
         edits()[edit](memory[1])
         return done
 
@@ -195,6 +194,13 @@ def test_a_pair_that_was_taken_out_before_it_was_written_is_not(
     outcome = stock.exported(tmp_path)
     assert stock.in_files(tmp_path) == {("sft", memory[0].pk), ("sft", memory[2].pk)}
     assert (outcome.counts["exported_sft"], outcome.counts["kept"]) == (2, 0)
+
+
+def test_two_pairs_of_one_proposal_leave_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maintenance.archive.removing.ROWS_PER_TRANSACTION", 1)
+    stock.stock()
+    outcome = stock.exported(tmp_path)
+    assert (outcome.counts["exported_sft"], outcome.counts["exported_preference"], outcome.counts["kept"]) == (3, 2, 0)
 
 
 def test_a_second_night_finds_nothing_more(tmp_path: Path) -> None:

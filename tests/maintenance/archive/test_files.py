@@ -21,8 +21,12 @@ pytestmark = pytest.mark.django_db
 def rewrite(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     """Change the lines of a file and make its manifest fit."""
     lines = change(gzip.decompress(path.read_bytes()).decode().splitlines())
-    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
-    amend(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    rewrite_with(path, gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+
+
+def rewrite_with(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    amend(path, sha256=hashlib.sha256(content).hexdigest())
 
 
 def amend(path: Path, **changes: Any) -> None:
@@ -35,8 +39,7 @@ def cut(path: Path) -> None:
 
 
 def cut_and_sign(path: Path) -> None:
-    cut(path)
-    amend(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    rewrite_with(path, path.read_bytes()[:-20])
 
 
 def flip(path: Path) -> None:
@@ -51,7 +54,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "flipped": (flip, "{path}: damaged: got the checksum "),
     "cut and signed": (cut_and_sign, "{path}: damaged after line "),
     "no gzip": (
-        lambda path: [path.write_bytes(b"Dear diary"), amend(path, sha256=hashlib.sha256(b"Dear diary").hexdigest())],
+        lambda path: rewrite_with(path, b"Dear diary"),
         "{path}: damaged after line 0: Not a gzipped file",
     ),
     "no JSON": (

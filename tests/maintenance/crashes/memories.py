@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from django.contrib.sessions.models import Session
 
 from maintenance.config import NightlyConfig
@@ -19,6 +20,7 @@ from tests.maintenance import training_runs
 from tests.memory import rows
 from tests.memory.embedders import FakeEmbedder
 from tests.memory.extraction.talks import answer, asked, rate, think
+from tests.training import runs
 from training.models import PairUse, TrainingRun
 
 NOW = datetime(2026, 6, 1, 3, tzinfo=UTC)
@@ -30,6 +32,20 @@ CONFIG = NightlyConfig.model_validate(
         "recluster": {"k": 3, "min_new_share": 0.01},
         "replay": {"size": 12},
         "housekeeping": {"keep_runs": 1, "keep_backups": 2, "keep_reports_days": 30, "keep_changes_days": 30},
+    }
+)
+
+TRAINED = "lora/trained"
+TRAINING = NightlyConfig.model_validate(
+    {
+        **CONFIG.model_dump(),
+        "train": {
+            "enabled": True,
+            "config": "train.yaml",
+            "min_unused_sft_pairs": 4,
+            "min_unused_preference_pairs": 4,
+        },
+        "evaluate": {"keep_worse": True},
     }
 )
 
@@ -64,6 +80,12 @@ def populate(artifacts: Path) -> None:
     _replay()
     _rubbish(artifacts)
     _vectors()
+
+
+def write_training_config(artifacts: Path, model: str) -> None:
+    """Write the config of a short training with two checkpoints."""
+    content = runs.config(model, output_dir=TRAINED, save_steps=4).model_dump(mode="json")
+    (artifacts / "train.yaml").write_text(yaml.safe_dump(content))
 
 
 def _vectors() -> None:

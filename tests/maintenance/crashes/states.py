@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from maintenance.archive.files import archive_folder, check_archive, finished_fi
 from maintenance.archive.records import CHANNELS
 from maintenance.models import MaintenanceRun, MaintenanceStep, Proposal, RowChange
 from memory.models import PairEmbedding, PreferencePair, ReplayEntry, SftPair
-from training.models import PairUse
+from tests.maintenance.crashes.memories import TRAINED
+from training.artifacts import active_adapter
+from training.models import PairUse, TrainingRun
 
 PAIRS = (SftPair, PreferencePair)
 # Columns that name a pair, by the table.
@@ -41,12 +44,16 @@ class Names:
         for model in PAIRS:
             rows = model._default_manager.values_list("pk", "created_at", "content_hash")
             self._names[model] = {pk: _name(said_at.isoformat(), known) for pk, said_at, known in rows}
-        self.stored = self._all()
+        stored = self._all()
         for path in finished_files(archive_folder(artifacts)):
             for record in records_of(path):
                 name = _name(record.pair["created_at"], record.pair["content_hash"])
                 self._names[record.channel.model].setdefault(record.key, name)
-        self.known = self._all()
+        self.archived = self._all() - stored
+
+    def keys(self) -> set[str]:
+        """Return the tables and keys of all pairs, stored or archived."""
+        return {f"{model.__name__} {key}" for model, names in self._names.items() for key in names}
 
     def of(self, model: type[models.Model], key: int | None) -> str | None:
         return None if key is None else self._names[model].get(key, f"gone {key}")
@@ -67,7 +74,7 @@ def state(artifacts: Path) -> State:
         *(PairEmbedding, PairUse, ReplayEntry, Proposal),
     ]
     return {table.__name__: sorted(_lines(table, names)) for table in tables} | {
-        "archived": sorted(names.known - names.stored),
+        "archived": sorted(names.archived),
         "files": sorted(_files(artifacts)),
         "expired": [
             f"{RowChange.objects.filter(run__started_at__lt=run.started_at).count()} changes"
@@ -111,9 +118,8 @@ def _without_keys(metadata: dict[str, Any], model: type[models.Model], names: Na
 
 
 def broken_promises(artifacts: Path, *, before: set[str]) -> list[str]:
-    """Return what a night may never leave, not even one that was killed; `before` names the pairs there were."""
-    names = Names(artifacts)
-    found = [f"lost: {name}" for name in sorted(before - names.known)]
+    """Return what a night may never leave, not even one that was killed; `before` are the keys of the pairs before."""
+    found = [f"lost: {key}" for key in sorted(before - Names(artifacts).keys())]
     for model in PAIRS:
         rows = model._default_manager.all()
         found += [f"empty group: {pk}" for pk in rows.filter(merged_into__merged_into__isnull=False).values_list("pk")]
@@ -152,6 +158,29 @@ def unfinished(artifacts: Path) -> list[str]:
         exported = [key for name, key in twice if name == channel.name]
         present = channel.model._default_manager.filter(pk__in=exported).values_list("pk", flat=True)
         found += [f"exported and there still: {channel.name} {pk}" for pk in present]
+    return found
+
+
+def untrained(artifacts: Path) -> list[str]:
+    """Return what is wrong with what training left."""
+    root = artifacts / TRAINED
+    new = TrainingRun.objects.filter(adapter__startswith=str(root)) | TrainingRun.objects.exclude(status="succeeded")
+    statuses = {run.pk: str(run.status) for run in new}
+    found = [f"run {pk}: {status}" for pk, status in statuses.items() if status not in {"succeeded", "failed"}]
+    last = new.filter(status="succeeded").order_by("-pk").first()
+    if last is None:
+        return [*found, f"nothing trained: {statuses}"]
+    if active_adapter(root) != Path(last.adapter).resolve():
+        found.append(f"active: {active_adapter(root)} instead of {last.adapter}")
+    manifest = json.loads((Path(last.adapter) / "manifest.json").read_text())
+    if not manifest["adapter_checksum"]:
+        found.append("an adapter without its checksum")
+    for model, link in ((SftPair, "sft_pair"), (PreferencePair, "preference_pair")):
+        consumed = PairUse.objects.filter(run__status="succeeded").exclude(**{link: None}).values(link)
+        idle = model._default_manager.filter(pk__in=consumed, is_used=False).values_list("pk", flat=True)
+        found += [f"trained and not marked: {pk}" for pk in idle]
+        free = model._default_manager.filter(is_used=True).exclude(pk__in=consumed).values_list("pk", flat=True)
+        found += [f"marked by a run that came to nothing: {pk}" for pk in free]
     return found
 
 

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 
-from tests.maintenance.crashes.kills import NEVER, NIGHT
-from tests.postgres import ServerMissingError, running_server
+from tests.maintenance.crashes.kills import MODEL, NEVER, NIGHT, TRAIN
 
 # Nights of one step, by the number of kills; of every step there is something to be done.
 EVERY_STEP = {
@@ -78,7 +76,7 @@ _WRONG = ("problems", "differs", "refused", "not_undone")
 
 
 def test_a_night_may_be_killed_at_any_moment(tmp_path: Path) -> None:
-    kills = {NIGHT: 8}
+    kills = {NIGHT: 6}
     told = stories(tmp_path, kills)
     check(told, kills)
     assert set(told[0]["changed"]) >= CHANGED
@@ -91,11 +89,12 @@ def test_every_step_may_be_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("postgresql" in settings.DATABASES["default"]["ENGINE"], reason="the test above is on PostgreSQL")
-def test_every_step_may_be_killed_on_postgresql(tmp_path: Path) -> None:
+def test_training_and_its_comparison_may_be_killed_at_any_moment(tmp_path: Path, tiny_model_path: str) -> None:
+    kills = {TRAIN: 8}
+    check(stories(tmp_path, kills, {MODEL: tiny_model_path}), kills)
+
+
+@pytest.mark.slow
+def test_every_step_may_be_killed_on_postgresql(tmp_path: Path, server: str) -> None:
     kills = {step: count // 2 for step, count in EVERY_STEP.items()}
-    try:
-        with running_server() as url:
-            check(stories(tmp_path, kills, {"DATABASE_URL": url}), kills)
-    except ServerMissingError as missing:
-        pytest.skip(str(missing))
+    check(stories(tmp_path, kills, {"DATABASE_URL": server}), kills)

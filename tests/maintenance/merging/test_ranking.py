@@ -18,6 +18,7 @@ VALUES = st.tuples(
     st.integers(-1, 1),
     st.integers(0, 1),
     st.integers(0, 1),
+    st.booleans(),
     st.integers(0, 1),
 )
 
@@ -29,7 +30,7 @@ def candidates(rows: list[Any]) -> Any:
 @given(rows=st.lists(VALUES, max_size=12))
 def test_candidates_are_ordered_column_by_column(rows: list[Any]) -> None:
     def rank(pair: int) -> Any:
-        approved, reward, loss, said, high, low, _ = rows[pair]
+        approved, reward, loss, said, high, low, *_ = rows[pair]
         return not approved, -reward, loss, -said, high, low, pair
 
     assert ranked(candidates(rows))["pair"].tolist() == sorted(range(len(rows)), key=rank)
@@ -37,7 +38,7 @@ def test_candidates_are_ordered_column_by_column(rows: list[Any]) -> None:
 
 @given(rows=st.lists(VALUES, max_size=12))
 def test_the_leader_is_the_first_of_the_same_content(rows: list[Any]) -> None:
-    contents = [row[4:6] for row in rows]
+    contents = [row[4:7] for row in rows]
     assert leaders(candidates(rows)).tolist() == [contents.index(content) for content in contents]
 
 

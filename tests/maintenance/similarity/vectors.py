@@ -14,7 +14,8 @@ WIDTH = 384
 def stored(vectors: npt.NDArray[np.floating]) -> StoredVectors:
     """Return `vectors` at unit length as they are stored; zero rows stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0).astype(np.float16)
+    units: npt.NDArray[np.floating] = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return units.astype(np.float16)
 
 
 def random_rows(count: int, *, width: int = WIDTH, seed: int = 0) -> StoredVectors:

@@ -13,6 +13,7 @@ from maintenance.models import MaintenanceStep
 from maintenance.night import Night, StepOutcome
 from maintenance.steps import evaluate as step
 from maintenance.steps.evaluate import evaluate
+from maintenance.trained_runs import TrainedRun
 from tests.maintenance import nights, training_runs
 from tests.training.rows import preference_pairs, sft_pairs
 from training.artifacts import activate, active_adapter
@@ -281,13 +282,20 @@ def test_two_real_adapters_are_measured_side_by_side(root: Path, tiny_model_path
     preference_pairs(6)
     facts = [{"id": "dog", "kind": "assistant_said", "expected": [], "questions": ["my dog"]}]
     (root.parent.parent / "probes.json").write_text(json.dumps({"facts": facts}))
+    chat = {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "plain"}]}
+    (root.parent.parent / "text.json").write_text(json.dumps({"drift": [chat]}))
     runs = [training_runs.run(root, night=number, active=True) for number in range(2)]
     for seed, run in enumerate(runs):
         adapter_folder(Path(run.adapter), tiny_model_path, seed=seed)
     runs[1].config = {
         "model_name_or_path": tiny_model_path,
         "max_length": 64,
-        "evaluation": {"validation_share": 0.5, "max_new_tokens": 4, "probes_path": "probes.json"},
+        "evaluation": {
+            "validation_share": 0.5,
+            "max_new_tokens": 4,
+            "probes_path": "probes.json",
+            "general_text_path": "text.json",
+        },
     }
     runs[1].save()
     trained(runs[1], runs[0])
@@ -298,3 +306,9 @@ def test_two_real_adapters_are_measured_side_by_side(root: Path, tiny_model_path
     # The run's own, from where it started.
     assert report["figures"]["drift"] == training_runs.GOOD["drift_ratio"]
     assert report["passed"]
+    # Where what it started from has failed, it is that from what was there before.
+    since = step._side_by_side(night(root), TrainedRun(runs[1], None), Path(runs[0].adapter)).drift
+    assert since is not None
+    assert since not in (0, training_runs.GOOD["drift_ratio"])
+    assert step._rise({"general_loss_median": 2.0}, {"general_loss_median": 3.0}) == 0.5
+    assert step._rise({"general_loss_median": 0.0}, {"general_loss_median": 3.0}) is None

@@ -90,6 +90,7 @@ def test_a_copy_goes_where_the_first_of_its_content_goes() -> None:
     pairs = [memory("sure, good"), memory("Sure, good", None, day=1), memory("well, good", 20, day=2)]
     merge_night()
     assert standing(*pairs) == [2, 2, None]
+    assert [each["similarity"] for each in pairs[2].metadata["merged"]] == [0.9397, 0.9397]
 
 
 def test_what_is_less_similar_than_the_threshold_stays() -> None:
@@ -158,6 +159,15 @@ def test_vectors_of_another_embedder_are_not_compared() -> None:
     PairEmbedding.objects.filter(sft_pair=other).update(embedder="old/16")
     assert merge_night().counts["compared_pairs"] == 1
     assert standing(one, other) == [None, None]
+
+
+def test_a_thought_is_never_merged_with_what_was_said() -> None:
+    said = [memory("sure, good", None, day=day) for day in range(2)]
+    thought = [memory("sure, good", 2, day=day, source="introspection") for day in range(2)]
+    other = memory("well, good", 4, day=2)
+    third = memory("so, good", 5, source="manual")
+    assert merge_night().counts["proposals"] == 0
+    assert standing(*said, *thought, other, third) == [1, None, 3, None, None, 4]
 
 
 # What the survivor takes.
@@ -347,8 +357,8 @@ def test_an_open_proposal_of_what_was_proposed_by_itself_stays_as_it_is() -> Non
 
 
 def test_pairs_that_are_merged_are_not_proposed() -> None:
-    pairs = [memory("It is Rex.", day=2), memory("So it is Rex.", 5, day=1), memory("It is Max.", 10)]
-    merge_night()
+    pairs = [memory("It is Rex.", day=2), memory("So it is Rex.", 5, day=1), memory("It is Max.", 7)]
+    assert merge_night(max_proposals=1).counts["proposals_beyond_budget"] == 0
     assert standing(*pairs) == [None, 0, None]
     assert (only_proposal().sft_pair, only_proposal().other_sft_pair) == (pairs[0], pairs[2])
 
@@ -364,6 +374,14 @@ def test_the_most_similar_come_first_and_the_rest_waits_for_other_nights() -> No
         assert outcome.details["comparison"]["sft"] == "new with all"
         told += [{*each.reason.removeprefix("names: ").split(" / ")} for each in Proposal.objects.order_by("pk")]
     assert told[-4:] == [{"Rex", "Max"}, {"Max", "Bob"}, {"Bob", "Rex"}, {"Bob", "Tim"}]
+
+
+def test_of_more_than_anybody_reads_the_most_similar_are_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_merge, "MOST_ALIKE", 1)
+    for name, angle in (("Rex", 0), ("Max", 10), ("Bob", 15)):
+        memory(f"It is {name}.", angle)
+    merge_night()
+    assert only_proposal().similarity == pytest.approx(0.9962, abs=1e-3)
 
 
 def test_both_channels_share_the_budget() -> None:
@@ -411,6 +429,14 @@ def test_a_pair_with_a_new_text_is_new() -> None:
     embed(other, 1)
     outcome = merge_night(days=1)
     assert (outcome.counts["compared_pairs"], standing(one, other)) == (1, [None, 0])
+
+
+def test_a_pair_without_a_vector_is_compared_by_that_of_a_new_copy() -> None:
+    pairs = [memory("good", None, review_status="approved"), memory("so good")]
+    assert merge_night().counts["sft_merged"] == 0
+    pairs.append(memory("Good", 10))
+    merge_night()
+    assert standing(*pairs) == [None, 0, 0]
 
 
 def test_postgresql_looks_at_the_last_keys_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -640,6 +666,18 @@ def test_what_is_too_much_to_embed_waits_for_another_night(monkeypatch: pytest.M
     ]
     later = merge_night(load=lambda: model, days=1)
     assert (standing(*pairs), later.counts["compared_pairs"], later.details["notes"]) == ([None, 0, 0], 1, [])
+
+
+def test_what_is_merged_all_the_same_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MOST_EMBEDDED", 0)
+    pairs = [
+        preference("good day", "a what", day=2),
+        preference("so good day", "b what", 1, day=1),
+        preference("well good day", "B what", 2),
+    ]
+    outcome = merge_night()
+    assert standing(*pairs) == [None, None, 1]
+    assert outcome.details["notes"][0].startswith("1 preference pairs wait")
 
 
 # Reports, rehearsals, undoing.

@@ -352,8 +352,13 @@ def test_an_undone_night_leaves_the_clusters_from_before() -> None:
     first = night(2)
     recluster(first)
     before = column()
-    memories(2, 6)
+    taken_back, assigned = memories(0, 1, seed=5), memories(1, 1, seed=6)
+    recluster(night(2))
+    assert taken_back[0].sft_pair is not None
+    SftPair.objects.filter(pk=taken_back[0].sft_pair.pk).update(review_status="rejected")
+    memories(2, 8)
     between = column()
+    assert None not in clusters_of([*taken_back, *assigned])
     second = night(3)
     assert recluster(second).counts["reclustered"] == 1
     assert undone(second.run) == []
@@ -362,9 +367,29 @@ def test_an_undone_night_leaves_the_clusters_from_before() -> None:
     assert set(column().values()) == {None}
     # The next night finds none that stands.
     outcome, found = clustered(3)
-    assert outcome.counts == counts(12, 0, 3, 1)
+    assert outcome.counts == counts(15, 0, 3, 1)
     assert found.drift is None
     assert len(before) == 6
+
+
+def test_what_was_assigned_and_taken_back_does_not_return_with_the_clusters_from_before() -> None:
+    memories(0, 6)
+    alike = memories(1, 6)
+    recluster(night(2))
+    assigned = memories(1, 1, seed=6)
+    between = night(2)
+    recluster(between)
+    last = night(2, new_share=0)
+    recluster(last)
+    assert undone(last.run) == []
+    assert clusters_of(assigned) == clusters_of(alike)
+    assert undone(between.run) == []
+    assert clusters_of(assigned) == {None}
+    again = night(2, new_share=0)
+    recluster(again)
+    assert clusters_of(assigned) == clusters_of(alike)
+    assert undone(again.run) == []
+    assert clusters_of(assigned) == {None}
 
 
 def test_the_newest_clusterings_keep_their_labels() -> None:

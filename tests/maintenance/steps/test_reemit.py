@@ -120,7 +120,8 @@ def test_what_is_good_enough_or_approved_and_rested_is_taken(fields: dict[str, A
 def test_pairs_that_did_not_stick_come_before_better_ones() -> None:
     better = [used_pair(reward_intensity=1.0) for _ in range(2)]
     unlearned = used_pair(reward_intensity=0.7)
-    trained(*better, unlearned, unlearned=[unlearned.pk])
+    tired = used_pair(used_timestamp=NOW)
+    trained(*better, unlearned, tired, unlearned=[unlearned.pk, tired.pk])
     outcome = reemit(night(budget=1))
     assert free() == {unlearned.pk}
     assert outcome.counts["did_not_stick"] == 1

@@ -167,6 +167,7 @@ class TestRejection:
         pair = make(created_at=days_ago(50))
         chosen = type(pair)._default_manager.all()
         curation.approve(pairs=chosen, user=None)
+        type(pair).history.update(history_date=days_ago(50))
         at(days_ago(9))
         chosen.update(review_status="rejected")
         assert archived(rejected_days=10) == {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from maintenance import nightly
@@ -18,9 +19,10 @@ from maintenance.config import NightlyConfig
 from maintenance.models import MaintenanceRun, MaintenanceStep
 from maintenance.night import Night, StepOutcome
 from maintenance.nightly import NightOrder, night_folder, night_lock, run_night
+from memory.embeddings import Vectors
 from memory.models import SftPair
 from tests.maintenance.conftest import Stage
-from tests.maintenance.staging import archive_all, nothing
+from tests.maintenance.staging import archive_all, lose_the_session, nothing
 from tests.memory import rows
 from tests.memory.embedders import FakeEmbedder
 from training.lock import LockedError
@@ -198,6 +200,33 @@ def test_a_query_that_fails_outside_any_transaction_does_not_spoil_the_rest(arti
 
     stage(merge=broken, retire=archive_all)
     assert statuses(taken(artifacts, "merge", "retire")[0]) == {"merge": "failed", "retire": "succeeded"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("postgresql" not in settings.DATABASES["default"]["ENGINE"], reason="SQLite has no sessions to end")
+def test_a_session_that_the_server_has_ended_fails_one_step(artifacts: Path, stage: Stage) -> None:
+    rows.sft_pair()
+    stage(merge=lose_the_session, retire=archive_all)
+    report, said = taken(artifacts, "merge", "retire")
+    assert statuses(report) == {"merge": "failed", "retire": "succeeded"}
+    assert len(said) == 1
+    assert MaintenanceStep.objects.get(name="merge").status == "failed"
+
+
+def test_an_embedder_that_fails_in_the_middle_fails_its_step_and_the_next_night_goes_on(artifacts: Path) -> None:
+    class Failing(FakeEmbedder):
+        def encode(self, texts: Sequence[str]) -> Vectors:
+            raise RuntimeError("out of\nmemory")
+
+    for number in range(3):
+        rows.sft_pair(instruction=f"question {number}")
+    said: list[str] = []
+    report = run_night(order(artifacts, "embed"), say=said.append, now=NOW, version=lambda: "fake/16", load=Failing)
+    assert (report["status"], statuses(report)) == ("failed", {"embed": "failed"})
+    assert said == ["embed: the embedder failed after 0 of 3 pairs: out of memory"]
+    report, said = taken(artifacts, "embed")
+    assert report["steps"]["embed"]["counts"]["embedded_sft"] == 3
+    assert said == []
 
 
 @pytest.mark.parametrize("outcome", [StepOutcome({"rows": cast(int, np.int64(3))}), StepOutcome({}, {"ids": {1, 2}})])

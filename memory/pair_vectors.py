@@ -36,8 +36,7 @@ def pairs_without_vector(
     model: type[SftPair] | type[PreferencePair], *, version: str, using: str
 ) -> models.QuerySet[Any]:
     """Return the pairs that may be trained and have no vector, or one of another version of the embedder, by key."""
-    missing = models.Q(embedding__isnull=True) | ~models.Q(embedding__embedder=version)
-    return model.objects.using(using).trainable().filter(missing).order_by("pk")
+    return model.objects.using(using).trainable().exclude(embedding__embedder=version).order_by("pk")
 
 
 def store_vectors(

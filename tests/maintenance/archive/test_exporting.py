@@ -77,6 +77,8 @@ def test_equal_pairs_make_equal_bytes(tmp_path: Path) -> None:
         (path,) = stock.files(folder)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
+    # Neither a time nor a file's name in the header of gzip (RFC 1952).
+    assert (contents[0][3], contents[0][4:8]) == (0, bytes(4))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,11 @@ def test_the_largest_are_named_and_those_that_grew_most() -> None:
     ]
 
 
+def test_a_cluster_that_did_not_grow_is_not_named_as_one_that_did() -> None:
+    found = topic_details([topic(0, 5), topic(1, 9), topic(2, 10)], [topic(0, 5), topic(1, 10), topic(2, 9)], drift=0.1)
+    assert [line["number"] for line in found["grown"]] == [2]
+
+
 def test_where_there_was_no_clustering_nothing_grew() -> None:
     found = topic_details([topic(0, 1200)], [], drift=None)
     assert found["grown"] == []

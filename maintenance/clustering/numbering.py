@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import count, islice
 
 import numpy as np
@@ -10,13 +11,13 @@ import numpy.typing as npt
 from maintenance.clustering.labels import NO_CLUSTER, Clusters
 
 
-def keep_numbers(labels: Clusters, before: Clusters) -> Clusters:
+def keep_numbers(labels: Clusters, before: Clusters, *, used: Collection[int]) -> Clusters:
     """Return the number of each cluster, shape (k,), so that as few pairs as possible change theirs.
 
     `labels`, shape (n,), are numbered from 0 without gaps; `before`, shape (n,), are the numbers that the same pairs
-    had, `NO_CLUSTER` where they had none. Clusters of now and then are matched one to one by the pairs that they share
-    (the Hungarian method: Kuhn 1955, doi 10.1002/nav.3800020109). A cluster without a match gets the smallest number
-    that none had before: nobody should take it for one that is gone.
+    had, `NO_CLUSTER` where they had none; `used` are the numbers of all clusters before. Clusters of now and then are
+    matched one to one by the pairs that they share (the Hungarian method: Kuhn 1955, doi 10.1002/nav.3800020109). A
+    cluster without a match gets the smallest number that none had before: nobody should take it for one that is gone.
     """
     # SciPy takes a third of a second to import, which every command would pay.
     from scipy.optimize import linear_sum_assignment
@@ -29,9 +30,8 @@ def keep_numbers(labels: Clusters, before: Clusters) -> Clusters:
     is_match = shared[rows, columns] > 0
     numbers = np.full(k, NO_CLUSTER, dtype=np.int32)
     numbers[rows[is_match]] = old[columns[is_match]]
-    taken = set(old.tolist())
     missing = np.flatnonzero(numbers == NO_CLUSTER)
-    numbers[missing] = list(islice((number for number in count() if number not in taken), len(missing)))
+    numbers[missing] = list(islice((number for number in count() if number not in used), len(missing)))
     return numbers
 
 

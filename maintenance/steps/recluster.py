@@ -64,7 +64,8 @@ def _cluster_anew(
     night.progress(f"centroids of {len(vectors):,} pairs", 0.0)
     members, centroids = _divided(night, members, fit_centroids(vectors, k=k))
     had = before.of_pairs(members.pairs)
-    numbers = keep_numbers(members.clusters, had)
+    then = [] if present is None else present.clusters
+    numbers = keep_numbers(members.clusters, had, used={topic["number"] for topic in then})
     members = members.in_clusters(numbers[members.clusters])
     order = np.argsort(numbers)
     topics = measure_clusters(members, name_clusters(members, numbers[order].tolist(), using=night.using))
@@ -89,7 +90,7 @@ def _cluster_anew(
     _forget_labels(night)
     return StepOutcome(
         counts={"clustered": written, "assigned": 0, "clusters": len(topics), "reclustered": 1},
-        details=topic_details(topics, [] if present is None else present.clusters, drift=moved),
+        details=topic_details(topics, then, drift=moved),
     )
 
 

@@ -40,6 +40,14 @@ def test_each_key_finds_its_cluster(found: Labels, others: set[int]) -> None:
         assert of_keys(np.array(wanted, np.int64)).tolist() == [cluster_of.get(key, NO_CLUSTER) for key in wanted]
 
 
+@given(some_labels(), st.dictionaries(KEYS, st.integers(0, 2**16 - 1), max_size=10))
+def test_others_may_be_added(found: Labels, more: dict[int, int]) -> None:
+    others = {key: cluster for key, cluster in more.items() if key not in found.embeddings}
+    cluster_of = dict(zip(found.embeddings.tolist(), found.clusters.tolist(), strict=True)) | others
+    both = found.with_clusters(others)
+    assert both.of_embeddings(np.array(list(cluster_of), np.int64)).tolist() == list(cluster_of.values())
+
+
 def test_nothing_has_no_cluster() -> None:
     assert no_labels().of_embeddings(np.array([1, 2])).tolist() == [NO_CLUSTER, NO_CLUSTER]
 

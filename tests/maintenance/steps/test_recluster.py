@@ -211,13 +211,28 @@ def test_what_somebody_labelled_or_deleted_meanwhile_is_not_assigned(monkeypatch
     taken, gone, kept = memories(0, 3, seed=3)
 
     def meanwhile(*given: Any) -> Any:
-        PairEmbedding.objects.filter(pk=taken.pk).update(cluster=1)
+        PairEmbedding.objects.filter(pk=taken.pk).update(cluster=9)
         gone.delete()
         return nearest(*given)
 
     monkeypatch.setattr(step, "nearest", meanwhile)
     assert recluster(night(2)).counts == counts(0, 1, 2, 0)
     assert RowChange.objects.get().row_id == kept.pk
+    assert column()[taken.pk] == 9
+
+
+def test_new_pairs_get_the_numbers_that_the_clusters_have_kept() -> None:
+    gone, kept = memories(0, 6), memories(1, 6)
+    clustered(2)
+    (of_gone,) = clusters_of(gone)
+    PairEmbedding.objects.filter(pk__in=[each.pk for each in gone]).delete()
+    other = memories(2, 6)
+    _, found = clustered(2)
+    assert clusters_of(other) == {2}
+    assert of_gone not in {topic["number"] for topic in found.clusters}
+    new = memories(1, 1, seed=3), memories(2, 1, seed=3)
+    assert recluster(night(2)).counts == counts(0, 2, 2, 0)
+    assert [clusters_of(each) for each in new] == [clusters_of(kept), {2}]
 
 
 @pytest.mark.parametrize(("new", "reclustered"), [(3, 0), (4, 1)])
@@ -247,6 +262,9 @@ def test_another_embedder_means_other_clusters_with_the_same_numbers() -> None:
                 if pair is not None
             ]
         )
+
+    # A label of the old embedder means nothing.
+    PairEmbedding.objects.filter(pk__in=[each.pk for each in anew[0]]).update(cluster=before[1])
 
     outcome = recluster(replace(night(3, new_share=1.0), version=lambda: "new/24"))
 
@@ -392,6 +410,20 @@ def test_what_was_assigned_and_taken_back_does_not_return_with_the_clusters_from
     assert clusters_of(assigned) == {None}
 
 
+def test_what_was_assigned_before_the_clusters_from_before_does_not_return_with_them() -> None:
+    memories(0, 6), memories(1, 6)
+    recluster(night(2))
+    (assigned,) = memories(1, 1, seed=6)
+    recluster(night(2))
+    assert assigned.sft_pair is not None
+    SftPair.objects.filter(pk=assigned.sft_pair.pk).update(review_status="rejected")
+    recluster(night(2, new_share=0))
+    last = night(2, new_share=0)
+    recluster(last)
+    assert undone(last.run) == []
+    assert clusters_of([assigned]) == {None}
+
+
 def test_the_newest_clusterings_keep_their_labels() -> None:
     memories(0, 3), memories(1, 3)
     runs = []
@@ -420,19 +452,24 @@ def test_labels_that_are_gone_mean_that_all_is_clustered_anew() -> None:
     assert found.drift is None
 
 
-def test_pairs_that_go_meanwhile_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = memories(0, 4) + memories(1, 2)
+@pytest.mark.parametrize("kept", [0, 1])
+def test_pairs_that_go_meanwhile_are_left_out(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    stored = [memories(0, 4), memories(1, 4)]
 
     def meanwhile(*given: Any, **named: Any) -> Any:
         found = fit_centroids(*given, **named)
         # A whole topic, too, which is no cluster then.
-        PairEmbedding.objects.filter(pk__in=[stored[0].pk, stored[4].pk, stored[5].pk]).delete()
+        gone = [stored[kept][0], *stored[1 - kept]]
+        PairEmbedding.objects.filter(pk__in=[each.pk for each in gone]).delete()
         return found
 
     monkeypatch.setattr(step, "fit_centroids", meanwhile)
     outcome, found = clustered(2)
     assert outcome.counts == counts(3, 0, 1, 1)
-    assert (found.k, found.pairs, len(from_stored(bytes(found.centroids), k=1))) == (1, 3, 1)
+    assert (found.k, found.pairs) == (1, 3)
+    (centroid,) = from_stored(bytes(found.centroids), k=1)
+    assert centroid.shape == (16,)
+    assert centroid.argmax() == kept
     assert set(column().values()) == {0}
 
 

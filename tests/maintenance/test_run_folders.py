@@ -228,6 +228,8 @@ def test_links_are_neither_followed_nor_taken_for_runs(root: Path, tmp_path: Pat
     inside = root.parent / "linked"
     inside.symlink_to(outside.parent)
     (root / "run-20250101T000000Z-2").symlink_to(outside)
+    (root.parent / "nothing-but-links").mkdir()
+    (root.parent / "nothing-but-links" / "run-20250101T000000Z-3").symlink_to(outside)
     (root / ".old.partial").symlink_to(outside)
     aged(root / ".old.partial", days=5)
     old = run(root)

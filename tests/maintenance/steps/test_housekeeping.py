@@ -43,7 +43,7 @@ COUNTS = {
 def artifacts(tmp_path: Path) -> Path:
     """Artifacts with something to remove of every kind."""
     folder = tmp_path / "artifacts"
-    for name in ("2025-05-31", "2025-05-31-2", "2025-06-02", "2026-05-31", "2025-05-31-notes", "backups"):
+    for name in ("2025-05-31", "2025-05-31-2", "2025-06-01", "2026-05-31", "2025-05-31-notes", "backups"):
         (folder / "maintenance" / name).mkdir(parents=True)
         (folder / "maintenance" / name / "report.md").touch()
     for day in ("01", "02", "03"):
@@ -83,7 +83,7 @@ def test_everything_that_has_outlived_its_use_goes(artifacts: Path) -> None:
     outcome = housekeeping(night(artifacts))
     assert outcome.counts == COUNTS
     assert sorted(path.name for path in (artifacts / "maintenance").iterdir()) == [
-        *("2025-05-31-notes", "2025-06-02", "2026-05-31", "backups")
+        *("2025-05-31-notes", "2025-06-01", "2026-05-31", "backups")
     ]
     backups = sorted(path.name for path in (artifacts / "maintenance" / "backups").iterdir() if path.suffix != ".md")
     assert backups == ["20260503T030000Z.sqlite3", f"20260601T030000Z.{SUFFIX}"]

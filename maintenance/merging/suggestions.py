@@ -72,8 +72,8 @@ def _suggestion(newer: int, mine: PairTexts, older: int, others: PairTexts) -> S
 
 
 def _is_turned_round(one: PairTexts, other: PairTexts) -> bool:
-    return (
-        bool(one.rejected)
-        and normalised(one.answer) == normalised(other.rejected)
-        and normalised(one.rejected) == normalised(other.answer)
+    mine, others = (
+        (normalised(one.answer), normalised(one.rejected)),
+        (normalised(other.rejected), normalised(other.answer)),
     )
+    return mine == others

@@ -255,6 +255,13 @@ def test_groups_larger_than_a_transaction_are_written_in_parts(monkeypatch: pyte
     assert {each["pair"] for each in best.metadata["merged"]} == {pair.pk for pair in old}
 
 
+def test_small_groups_share_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_MEMBERS", 3)
+    pairs = [memory(f"{'so ' * group}good", None, day=day) for group in range(5) for day in range(3)]
+    assert merge_night().counts["sft_merged"] == 10
+    assert standing(*pairs) == [each for last in range(2, 15, 3) for each in (last, last, None)]
+
+
 # Alike, with another fact.
 
 
@@ -673,7 +680,7 @@ def test_what_is_merged_all_the_same_does_not_wait(monkeypatch: pytest.MonkeyPat
     pairs = [
         preference("good day", "a what", day=2),
         preference("so good day", "b what", 1, day=1),
-        preference("well good day", "B what", 2),
+        preference("well good day", "b  what", 2),
     ]
     outcome = merge_night()
     assert standing(*pairs) == [None, None, 1]

@@ -21,6 +21,7 @@ DIFFERENT = [
     ("You can take it.", "You can’t take it."),
     ("I do like it.", "I do not like it."),
     ("Never do that.", "Do that."),
+    ("It is not so, and not now.", "It is not so, and now."),
     ("I flew to Rome.", "I flew to Rome with Anna."),
 ]
 ALIKE = [

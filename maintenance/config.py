@@ -105,6 +105,12 @@ class EvaluateConfig(Section):
     max_recall_loss: Share = Field(
         0.05, description="Most loss of recall against the adapter that was active before, 0 to 1."
     )
+    max_sft_loss_rise: float = Field(
+        0.05,
+        ge=0,
+        description="Most rise of the token loss on held-out memory pairs against it, as a ratio; judged in place of "
+        "recall where the training config names no probes.",
+    )
     max_preference_loss: Share = Field(0.05, description="Most loss of preference accuracy against it, 0 to 1.")
     keep_worse: bool = Field(
         False, description="Leave an adapter active that fails the comparison; otherwise the earlier one is put back."

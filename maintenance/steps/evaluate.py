@@ -19,7 +19,7 @@ from training.lock import folder_lock
 from training.preparation import Places
 from training.selection import preference_pool, sft_pool
 
-_JUDGED = ("recall", "preference_accuracy")
+_JUDGED = ("recall", "sft_loss", "preference_accuracy")
 _NOTHING = "no new adapter of a night to compare"
 
 
@@ -28,8 +28,8 @@ def evaluate(night: Night) -> StepOutcome:
 
     The adapter before it is the one that was active when its training began. Where the run continued that one, its own
     measurement before training is that adapter's; else both are measured side by side. Where there was none, the base
-    model takes its place, and recall must not have fallen at all. An adapter that fails leaves the link `active` to the
-    one before it; its run and its folder stay, and its pairs stay used.
+    model takes its place, and memory must not have become worse at all. An adapter that fails leaves the link `active`
+    to the one before it; its run and its folder stay, and its pairs stay used.
 
     Raises:
         LockedError: another process trains in the folder, so that the link has to stay as it is; the next night
@@ -68,6 +68,7 @@ def _compared(night: Night, trained: TrainedRun, *, earlier: list[dict[str, Any]
     bounds = Bounds(
         drift=limits.max_drift,
         recall_loss=limits.max_recall_loss if previous is not None else 0.0,
+        sft_loss_rise=limits.max_sft_loss_rise if previous is not None else 0.0,
         preference_loss=limits.max_preference_loss,
     )
     error, figures = "", _Figures(None, {}, {})
@@ -76,7 +77,8 @@ def _compared(night: Night, trained: TrainedRun, *, earlier: list[dict[str, Any]
     except (ValueError, OSError, RuntimeError) as problem:
         # A model or a file is not there, or does not fit. What cannot be compared has not passed.
         error = " ".join(str(problem).split())
-    checks = gate(drift=figures.drift, new=figures.new, old=figures.old, bounds=bounds)
+    has_probes = run.config.get("evaluation", {}).get("probes_path") is not None
+    checks = gate(drift=figures.drift, new=figures.new, old=figures.old, has_probes=has_probes, bounds=bounds)
     passed = all(check.passed for check in checks)
     put_back, note = False, ""
     if not passed:
@@ -100,7 +102,7 @@ def _compared(night: Night, trained: TrainedRun, *, earlier: list[dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """What the gate judges: the drift, and recall and preference accuracy of the new adapter and the one before."""
+    """What the gate judges: the drift, and how good the new adapter and the one before are in either channel."""
 
     drift: float | None
     new: dict[str, float | None]

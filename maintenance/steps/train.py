@@ -132,7 +132,6 @@ def _unmeasured(night: Night, config: TrainingConfig) -> str:
     missing = [
         f"{key} is {value}"
         for key, value, is_missing in (
-            ("evaluation.probes_path", "null", settings.probes_path is None),
             ("evaluation.general_text_path", "null", settings.general_text_path is None),
             ("evaluation.validation_share", "0", settings.validation_share == 0),
         )

@@ -44,18 +44,19 @@ def main() -> None:
 
     django.setup()
     scene = _scene(given.folder)
-    lines = []
-    for name, train in _contenders(scene):
-        if given.only and name not in given.only:
-            continue
-        started = time.perf_counter()
-        figures = train()
-        line = {"run": name, "seconds": round(time.perf_counter() - started), **figures}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-        lines.append(line)
-    if not given.only:
-        write_section("mixtures", HEAD, [_cells(line) for line in lines])
+    for section, contenders in (("mixtures", _mixtures(scene)), ("drift", _against_drift(scene))):
+        lines = []
+        for name, train in contenders:
+            if given.only and name not in given.only:
+                continue
+            started = time.perf_counter()
+            figures = train()
+            line = {"run": name, "seconds": round(time.perf_counter() - started), **figures}
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+            lines.append(line)
+        if not given.only:
+            write_section(section, HEAD, [_cells(line) for line in lines])
 
 
 def _cells(line: dict[str, Any]) -> list[str]:
@@ -102,7 +103,7 @@ def _scene(folder: Path) -> Scene:
     return Scene(folder, prepared, evaluation)
 
 
-def _contenders(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+def _mixtures(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield each way of training; all but the last two hold the model to its base on general text."""
     steps = scene.prepared.plan.steps
     memory = tuple(step for step in steps if step.batches[0].channel == "sft")
@@ -118,6 +119,33 @@ def _contenders(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, Any]
     yield "alternating", lambda: _ours(scene, alternating, _planned(scene, alternating))
     yield "interleaved, no retention", lambda: _ours(scene, free, steps)
     yield "TRL: SFT, then DPO", lambda: _trl(scene, memory, preference)
+
+
+def _against_drift(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Yield what else might keep general text as likely as it was: first in place of retention, then beside it."""
+    config, steps = scene.prepared.config, scene.prepared.plan.steps
+    preference = tuple(step for step in steps if step.batches[0].channel == "preference")
+    without = {"retention": config.retention.model_copy(update={"weight": 0.0})}
+    half_rates = {
+        "sft_learning_rate": config.sft_learning_rate / 2,
+        "preference_learning_rate": config.preference_learning_rate / 2,
+    }
+    stopping = config.early_stopping.model_copy(update={"every_steps": 40, "patience": 1})
+    in_place: dict[str, dict[str, Any]] = {
+        "half the rates": half_rates,
+        "r=4": {
+            "lora": config.lora.model_copy(update={"r": 4, "lora_alpha": config.lora.lora_alpha * 4 // config.lora.r})
+        },
+        "q_proj, v_proj alone": {"lora": config.lora.model_copy(update={"target_modules": ["q_proj", "v_proj"]})},
+        "early stop": {"early_stopping": stopping},
+    }
+    for name, changes in in_place.items():
+        changed = scene.config(**without, **changes)
+        yield f"no retention, {name}", lambda changed=changed: _ours(scene, changed, steps)
+    twice = scene.config(retention=config.retention.model_copy(update={"weight": 2 * config.retention.weight}))
+    yield "preference only, retention twice as heavy", lambda: _ours(scene, twice, preference)
+    slow = scene.config(**half_rates)
+    yield "preference only, half the rate", lambda: _ours(scene, slow, preference)
 
 
 def _planned(scene: Scene, config: Any) -> Any:

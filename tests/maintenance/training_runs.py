@@ -17,6 +17,8 @@ FIRST = datetime(2026, 1, 1, 3, tzinfo=UTC)
 GOOD: Mapping[str, float] = {
     "recall_before": 0.8,
     "recall_after": 0.9,
+    "sft_loss_before": 2.0,
+    "sft_loss_after": 1.5,
     "preference_accuracy_before": 0.7,
     "preference_accuracy_after": 0.8,
     "drift_ratio": 0.01,
@@ -37,13 +39,14 @@ def run(
     continued: TrainingRun | None = None,
     folder: bool = True,
     active: bool = False,
+    probes: str | None = "probes.json",
     evaluation: Mapping[str, Any] = GOOD,
 ) -> TrainingRun:
     """Store a run of the `night`-th night that has ended, with a folder for its adapter in `root`."""
     started = FIRST + timedelta(days=night)
     found = TrainingRun.objects.create(
         config_path="run.yaml",
-        config={"model_name_or_path": "any"},
+        config={"model_name_or_path": "any", "evaluation": {"probes_path": probes}},
         started_at=started,
         status=status,
         finished_at=None if status == TrainingRun.Status.RUNNING else started + timedelta(hours=1),

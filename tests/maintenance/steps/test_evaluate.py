@@ -53,11 +53,11 @@ def recorded(given: Night) -> StepOutcome:
     return outcome
 
 
-def two_runs(root: Path, **evaluation: Any) -> tuple[TrainingRun, TrainingRun]:
+def two_runs(root: Path, *, probes: str | None = "probes.json", **evaluation: Any) -> tuple[TrainingRun, TrainingRun]:
     """Store a run and the one of the next night, which continued it and is active."""
     first = training_runs.run(root, active=True)
     second = training_runs.run(
-        root, night=1, continued=first, active=True, evaluation={**training_runs.GOOD, **evaluation}
+        root, night=1, continued=first, active=True, probes=probes, evaluation={**training_runs.GOOD, **evaluation}
     )
     trained(second, first)
     return first, second
@@ -73,8 +73,8 @@ def test_an_adapter_that_is_no_worse_stays(root: Path) -> None:
     assert report["previous_adapter"] == first.adapter
     assert report["figures"] == {
         "drift": 0.01,
-        "new": {"recall": 0.9, "preference_accuracy": 0.8},
-        "old": {"recall": 0.8, "preference_accuracy": 0.7},
+        "new": {"recall": 0.9, "sft_loss": 1.5, "preference_accuracy": 0.8},
+        "old": {"recall": 0.8, "sft_loss": 2.0, "preference_accuracy": 0.7},
     }
     assert [check["passed"] for check in report["checks"]] == [True, True, True]
     assert active_adapter(root) == Path(second.adapter)
@@ -119,6 +119,31 @@ def test_the_bounds_are_those_of_the_config(root: Path) -> None:
     assert outcome.details["passed"] == 1
 
 
+@pytest.mark.parametrize(
+    ("losses", "reason"),
+    [
+        ({"sft_loss_after": 2.1}, ""),
+        (
+            {"sft_loss_after": 2.2},
+            "loss on held-out memory pairs 2.200 after 2.000, allowed a rise of 5%",
+        ),
+        ({"sft_loss_after": None}, "loss on held-out memory pairs was not measured of the new adapter"),
+    ],
+)
+def test_without_probes_memory_is_judged_by_what_is_held_out(root: Path, losses: dict[str, Any], reason: str) -> None:
+    two_runs(root, probes=None, recall_before=None, recall_after=None, **losses)
+    (report,) = evaluate(night(root)).details["runs"]
+    assert "; ".join(check["line"] for check in report["checks"] if not check["passed"]) == reason
+
+
+@pytest.mark.parametrize(("sft_loss_after", "stays"), [(2.0, True), (2.01, False)])
+def test_the_first_adapter_may_not_lose_memory_against_the_base(root: Path, sft_loss_after: float, stays: bool) -> None:
+    evaluation = {**training_runs.GOOD, "sft_loss_after": sft_loss_after}
+    trained(training_runs.run(root, active=True, probes=None, evaluation=evaluation), None)
+    (report,) = evaluate(night(root)).details["runs"]
+    assert report["passed"] is stays
+
+
 def test_a_worse_one_stays_where_the_config_says_so(root: Path) -> None:
     _, second = two_runs(root, recall_after=0.1)
     (report,) = evaluate(night(root, keep_worse=True)).details["runs"]
@@ -156,8 +181,8 @@ def test_a_fresh_adapter_is_measured_beside_the_one_before(root: Path, monkeypat
 
 def test_what_cannot_be_measured_anew_has_not_passed(root: Path) -> None:
     """The folders hold no adapter that PEFT could load."""
-    first = training_runs.run(root, active=True)
-    second = training_runs.run(root, night=1, active=True)
+    first = training_runs.run(root, active=True, probes=None)
+    second = training_runs.run(root, night=1, active=True, probes=None)
     trained(second, first)
     said: list[str] = []
     (report,) = evaluate(night(root, said=said)).details["runs"]

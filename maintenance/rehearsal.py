@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.db import connections, transaction
 
-from maintenance.backup import copy_sqlite
+from maintenance.housekeeping.backup import copy_sqlite
 from memory.databases import UnfitDatabaseError, database_file
 
 _PREFIX = ".dry-run-"

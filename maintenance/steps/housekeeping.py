@@ -13,13 +13,13 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from maintenance.backup import back_up, backup_folder, missing_program, old_backups
-from maintenance.expired_rows import delete_ended_sessions, delete_old_changes, delete_old_histories
-from maintenance.free_pages import give_back
+from maintenance.housekeeping.backup import back_up, backup_folder, missing_program, old_backups
+from maintenance.housekeeping.expired_rows import delete_ended_sessions, delete_old_changes, delete_old_histories
+from maintenance.housekeeping.free_pages import give_back
+from maintenance.housekeeping.run_folders import clear_run_folders
+from maintenance.housekeeping.stored_references import stale_references
 from maintenance.models import MaintenanceStep
 from maintenance.night import Night, PartlyDoneError, StepOutcome
-from maintenance.run_folders import clear_run_folders
-from maintenance.stored_references import stale_references
 
 _REPORT = re.compile(r"\d{4}-\d{2}-\d{2}(-\d+)?")
 
@@ -66,7 +66,7 @@ def housekeeping(night: Night) -> StepOutcome:
 
 
 def _run_folders(night: Night, done: Mapping[str, Any]) -> _Part:
-    """Remove what training left: see `maintenance.run_folders`."""
+    """Remove what training left: see `maintenance.housekeeping.run_folders`."""
     found = clear_run_folders(
         night.artifacts,
         keep_runs=night.config.housekeeping.keep_runs,
@@ -133,7 +133,7 @@ def _backup(night: Night, done: Mapping[str, Any]) -> _Part:
 
 
 def _rows(night: Night, done: Mapping[str, Any]) -> _Part:
-    """Delete rows that have outlived their use: see `maintenance.expired_rows`."""
+    """Delete rows that have outlived their use: see `maintenance.housekeeping.expired_rows`."""
     days, now, using = night.config.housekeeping.keep_changes_days, night.now, night.using
     return _Part(
         {

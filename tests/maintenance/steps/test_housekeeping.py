@@ -13,7 +13,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection
 
-from maintenance.backup import back_up
+from maintenance.housekeeping.backup import back_up
 from maintenance.models import MaintenanceRun, MaintenanceStep, RowChange
 from maintenance.night import Night, PartlyDoneError
 from maintenance.nightly import NightOrder, run_night
@@ -169,7 +169,7 @@ def test_a_part_that_fails_is_named_and_keeps_no_other_from_its_work(
 @pytest.mark.django_db(transaction=True)
 def test_a_backup_that_fails_leaves_the_older_ones(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = files(artifacts / "maintenance" / "backups")
-    monkeypatch.setattr("maintenance.backup.os.fsync", _full)
+    monkeypatch.setattr("maintenance.housekeeping.backup.os.fsync", _full)
     with pytest.raises(PartlyDoneError, match="No space left on device"):
         housekeeping(night(artifacts, keep_backups=1))
     assert files(artifacts / "maintenance" / "backups") == before

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from maintenance.run_folders import run_folders, run_roots
+from maintenance.housekeeping.run_folders import run_folders, run_roots
 from training.artifacts import MANIFEST
 
 KEEP_DAYS = 30

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maintenance import run_folders as module
+from maintenance.housekeeping import run_folders as module
+from maintenance.housekeeping.run_folders import Removal, UnknownAncestorsError, clear_run_folders, run_roots
 from maintenance.models import MaintenanceStep
-from maintenance.run_folders import Removal, UnknownAncestorsError, clear_run_folders, run_roots
 from tests.maintenance import nights
 from tests.maintenance.training_runs import FIRST, fill, run, set_parent, working_folder
 from training.artifacts import activate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maintenance.stored_references import stale_references
+from maintenance.housekeeping.stored_references import stale_references
 from tests.maintenance.training_runs import fill
 
 NOW = datetime(2026, 6, 1, 3, tzinfo=UTC)

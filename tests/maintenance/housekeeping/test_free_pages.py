@@ -15,8 +15,8 @@ import pytest
 from django.db import OperationalError, connection, connections
 from pytest_django import DjangoDbBlocker
 
-from maintenance import free_pages as module
-from maintenance.free_pages import give_back
+from maintenance.housekeeping import free_pages as module
+from maintenance.housekeeping.free_pages import give_back
 from memory.databases import database_file
 from tests.training.rows import sft_pairs
 

@@ -19,8 +19,8 @@ import pytest
 from django.db import connection, connections
 from pytest_django import DjangoDbBlocker
 
-from maintenance import backup as module
-from maintenance.backup import BackupError, back_up, copy_sqlite, missing_program, old_backups
+from maintenance.housekeeping import backup as module
+from maintenance.housekeeping.backup import BackupError, back_up, copy_sqlite, missing_program, old_backups
 from memory.databases import database_file
 from memory.models import SftPair
 from tests.training.rows import sft_pairs

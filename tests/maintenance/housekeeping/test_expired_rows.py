@@ -10,8 +10,8 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from maintenance import expired_rows
-from maintenance.expired_rows import delete_ended_sessions, delete_old_changes, delete_old_histories
+from maintenance.housekeeping import expired_rows
+from maintenance.housekeeping.expired_rows import delete_ended_sessions, delete_old_changes, delete_old_histories
 from maintenance.models import MaintenanceRun, RowChange
 from memory.models import PreferencePair, SftPair
 from tests.maintenance import nights

@@ -1,0 +1,276 @@
+"""How long the server takes for the pages of the desk with a million pairs, on SQLite and on PostgreSQL.
+
+Run as `python -m tests.benchmarks.bench_pages FOLDER [--pairs 1000000]`. FOLDER takes the SQLite database (3 GB for a
+million pairs); the PostgreSQL server lives in the system's temporary folder and needs as much there. A fifth as many
+preference pairs and messages come along. Every list with each filter and each order that it offers, a change page, a
+history page, the dry run of a decision on all rows and the first line of an export: medians of five, after one visit
+that warms the caches; the time is the whole of a request within Django, without the network.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from tests.benchmarks.made_memory import fill_memory
+from tests.benchmarks.sections import write_section
+from tests.postgres import running_server
+
+BASE = Path(__file__).resolve().parents[2]
+RUNS = 5
+ALLOWED_MS = 300
+CLUSTERS = 256
+# One in so many pairs was decided or retired.
+RARE = 1_000
+SLOWEST = 12
+
+_PAIR_FILTERS: list[dict[str, str]] = [
+    {"review_status__exact": "pending"},
+    {"review_status__exact": "approved"},
+    {"source__exact": "import"},
+    {"is_used__exact": "1"},
+    {"archive": "in"},
+    {"archive": "out"},
+    {"merged": "no"},
+    {"merged": "yes"},
+    {"age": "-7"},
+    {"age": "365"},
+    {"created_at_from": "2020-01-01"},
+    {"confidence_from": "0.5"},
+    {"confidence_to": "0.5"},
+    {"cluster": "7"},
+    {"run": "1"},
+    {"run": "2"},
+    {"q": "bantop"},
+    {"q": "no such words"},
+    {"p": "200"},
+    {"review_status__exact": "approved", "is_used__exact": "1", "confidence_to": "0.5"},
+]
+LISTS: dict[str, list[dict[str, str]]] = {
+    "memory.sftpair": [
+        *_PAIR_FILTERS,
+        {"reward_intensity_from": "0.9"},
+        {"reward_intensity_to": "0.0001"},
+        {"reward_intensity_to": "0.0001", "review_status__exact": "pending", "source__exact": "import"},
+    ],
+    "memory.preferencepair": [*_PAIR_FILTERS, {"margin_from": "0.9"}],
+    "memory.conversation": [{"training_allowed__exact": "0"}, {"source_system": "bench"}, {"q": "no such words"}],
+    "memory.message": [
+        {"role__exact": "user"},
+        {"kind__exact": "introspection"},
+        {"rating__exact": "1"},
+        {"is_active_branch__exact": "0"},
+        {"internal_generated__exact": "1"},
+        {"created_at_from": "2020-01-01"},
+        {"q": "no such words"},
+    ],
+    "memory.pairembedding": [{"cluster_from": "7", "cluster_to": "7"}, {"q": "4711"}],
+    "memory.bulkdecision": [],
+    "training.pairuse": [{"run__id__exact": "1"}, {"step_from": "5"}, {"q": "4711"}],
+    "maintenance.rowchange": [],
+}
+
+
+def main() -> None:
+    """Measure on both databases, print the figures as JSON, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=1_000_000, help="memory pairs (%(default)s)")
+    parser.add_argument("--here", action="store_true", help="measure on DATABASE_URL alone")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.here:
+        sys.stdout.write(json.dumps(_measured(given.pairs)) + "\n")
+        return
+    database = given.folder.resolve() / "pages.sqlite3"
+    for old in given.folder.glob("pages.sqlite3*"):
+        old.unlink()
+    figures = {"SQLite": _run(given, f"sqlite:///{database}")}
+    with running_server() as url:
+        figures["PostgreSQL"] = _run(given, url)
+    sys.stdout.write(json.dumps(figures) + "\n")
+    if given.pairs == parser.get_default("pairs"):
+        write_section("pages", ["page", "SQLite, ms", "queries", "PostgreSQL, ms", "queries"], _rows(figures))
+    slow = [name for pages in figures.values() for name, (ms, _) in pages.items() if ms > ALLOWED_MS]
+    if slow:
+        sys.exit(f"allowed at most {ALLOWED_MS} ms, got more for {', '.join(sorted(set(slow)))}")
+
+
+def _run(given: argparse.Namespace, url: str) -> dict[str, tuple[float, int]]:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_pages", str(given.folder), "--pairs", str(given.pairs)]
+    environment = {**os.environ, "DATABASE_URL": url, "ARTIFACTS_DIR": str(given.folder.resolve()), "DEBUG": "false"}
+    done = subprocess.run([*command, "--here"], cwd=BASE, env=environment, stdout=subprocess.PIPE, check=True)
+    found: dict[str, tuple[float, int]] = json.loads(done.stdout)
+    return found
+
+
+def _measured(pairs: int) -> dict[str, tuple[float, int]]:
+    """Return for each page the median time in ms and the number of its queries."""
+    os.environ.setdefault("SECRET_KEY", "a-key-for-benchmarks-only")
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from django.test import Client
+
+    if not os.environ.get("BENCH_FILLED"):
+        call_command("migrate", verbosity=0)
+        _fill(pairs)
+    user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
+    client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
+    client.force_login(user)
+    return {name: _timed(client, *request) for name, request in _pages()}
+
+
+def _timed(client: Any, address: str, data: dict[str, str] | None) -> tuple[float, int]:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    times = []
+    for turn in range(RUNS + 1):
+        with CaptureQueriesContext(connection) as captured:
+            began = time.perf_counter()
+            response = client.get(address, secure=True) if data is None else client.post(address, data, secure=True)
+            if response.streaming:
+                next(iter(response.streaming_content))
+                next(iter(response.streaming_content))
+            seconds = time.perf_counter() - began
+        if response.status_code != 200:
+            sys.exit(f"{address}: got status {response.status_code}, allowed 200")
+        if turn:
+            times.append(1000 * seconds)
+    return round(statistics.median(times), 1), len(captured)
+
+
+def _pages() -> Iterator[tuple[str, tuple[str, dict[str, str] | None]]]:
+    from django.apps import apps
+    from django.contrib import admin
+    from django.urls import reverse
+
+    for label, filters in LISTS.items():
+        model = apps.get_model(label)
+        desk = admin.site._registry[model]
+        name = f"admin:{label.replace('.', '_')}"
+        address = reverse(f"{name}_changelist")
+        yield label, (address, None)
+        for found in filters:
+            query = urlencode(found)
+            yield f"{label} {query}", (f"{address}?{query}", None)
+        shown = ["action_checkbox", *desk.get_list_display(None)] if desk.actions else desk.get_list_display(None)
+        for column in desk.get_sortable_by(None):
+            place = list(shown).index(column)
+            for sign in ("", "-"):
+                yield f"{label} in order {sign}{_name(column)}", (f"{address}?o={sign}{place}", None)
+        row = model._default_manager.order_by("pk").first()
+        if row is not None:
+            yield f"{label}, page of a row", (reverse(f"{name}_change", args=[row.pk]), None)
+    for label in ("memory.sftpair", "memory.preferencepair"):
+        name = f"admin:{label.replace('.', '_')}"
+        row = apps.get_model(label)._default_manager.earliest("pk")
+        yield f"{label}, history of a row", (reverse(f"{name}_history", args=[row.pk]), None)
+        counted = {"action": "approve", "query": "is_used__exact=1"}
+        yield f"{label}, dry run on a filter", (reverse(f"{name}_bulk"), counted)
+        counted = {"action": "approve", "query": ""}
+        yield f"{label}, dry run on all rows", (reverse(f"{name}_bulk"), counted)
+        for kind in ("csv", "jsonl"):
+            yield f"{label}, start of an export, {kind}", (reverse(f"{name}_export"), {"format": kind, "query": ""})
+
+
+def _name(column: Any) -> str:
+    return str(getattr(column, "admin_order_field", column)) if callable(column) else str(column)
+
+
+def _fill(pairs: int) -> None:
+    from django.db import connection
+
+    from memory.models import PairEmbedding, PreferencePair, SftPair
+
+    fill_memory(np.random.default_rng(0), pairs)
+    _fill_rest(pairs // 5)
+    for model in (SftPair, PreferencePair):
+        rare = model.objects.extra(where=[f"id %% {RARE} = 7"])
+        rare.update(review_status="approved", confidence=0.2)
+        model.objects.extra(where=[f"id %% {RARE} = 8"]).update(archived_at="2026-01-01T00:00:00Z")
+        first = model.objects.earliest("pk").pk
+        model.objects.extra(where=[f"id %% {RARE} = 9"]).update(merged_into=first)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {PairEmbedding._meta.db_table} SET cluster = id %% {CLUSTERS}", [])
+        # As every night does.
+        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+
+
+def _fill_rest(count: int) -> None:
+    """Store conversations with messages, preference pairs, and a second run that consumed few pairs."""
+    from datetime import UTC, datetime, timedelta
+
+    from memory.bulk import insert_rows, reserve_ids
+    from memory.models import Conversation, Message, PreferencePair, SftPair
+    from memory.text import preference_hash
+    from training.models import PairUse, TrainingRun
+
+    now = datetime.now(UTC)
+    talks = list(reserve_ids(Conversation, count // 4 + 1))
+    columns = ("id", "source_system", "external_id", "title", "participant", "training_allowed", "updated_at", "metadata")
+    insert_rows(
+        Conversation, columns, [(key, "bench", str(key), f"Talk {key}", "somebody", True, now, {}) for key in talks]
+    )
+    columns = (
+        *("conversation_id", "external_id", "branch_position", "is_active_branch", "role", "kind"),
+        *("internal_generated", "content", "original_content", "created_at", "reward_intensity", "reward_observed"),
+        "model_name",
+    )
+    insert_rows(
+        Message,
+        columns,
+        [
+            (
+                *(talks[number // 4], str(number), 0, number % RARE > 0, ("user", "assistant")[number % 2], "dialogue"),
+                *(False, f"Message {number} of a talk " * 10, "", now - timedelta(minutes=number), 0.5, False, ""),
+            )
+            for number in range(count)
+        ],
+    )
+    columns = (
+        *("prompt", "chosen", "rejected", "source", "margin", "created_at", "content_hash", "metadata", "confidence"),
+        *("sampling_weight", "review_status", "is_used"),
+    )
+    prompt = [{"role": "user", "content": "Say something about it."}]
+    rows = []
+    for number in range(count):
+        chosen, rejected = f"Answer {number} said shortly.", f"Answer {number}, " + "at some length " * 20
+        rows.append(
+            (
+                *(prompt, chosen, rejected, "import", number % 100 / 100, now - timedelta(minutes=number)),
+                *(preference_hash(prompt, chosen, rejected), {}, 1.0, 1.0, "pending", False),
+            )
+        )
+    insert_rows(PreferencePair, columns, rows)
+    run = TrainingRun.objects.create(config_path="small", config={}, status="succeeded")
+    few = SftPair.objects.order_by("pk").values_list("pk", flat=True)[:100]
+    columns = ("run_id", "sft_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
+    insert_rows(PairUse, columns, [(run.pk, key, 1, 0, 0.1, "0" * 64, now) for key in few])
+
+
+def _rows(figures: dict[str, dict[str, tuple[float, int]]]) -> Iterator[list[str]]:
+    """Yield the slowest pages, then the median of all."""
+    names = sorted(figures["SQLite"], key=lambda name: -max(pages[name][0] for pages in figures.values()))
+    for name in names[:SLOWEST]:
+        cells = [str(cell) for pages in figures.values() for cell in (f"{pages[name][0]:.0f}", pages[name][1])]
+        yield [f"`{name}`", *cells]
+    medians = [statistics.median(ms for ms, _ in pages.values()) for pages in figures.values()]
+    yield [f"**median of all {len(names)} pages**", f"{medians[0]:.0f}", "", f"{medians[1]:.0f}", ""]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dualchannel_site.settings")
+    main()

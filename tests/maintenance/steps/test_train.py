@@ -272,8 +272,8 @@ def test_what_cannot_be_measured_is_said_before_it_trains(place: Path, trainer: 
         said
         == outcome.details["notes"]
         == [
-            f"{place}/train.yaml: evaluation.general_text_path is null, evaluation.validation_share is 0: what is not measured fails its check, so that evaluate will put the "
-            "adapter back"
+            f"{place}/train.yaml: evaluation.general_text_path is null, evaluation.validation_share is 0: what "
+            "is not measured fails its check, so that evaluate will put the adapter back"
         ]
     )
     said.clear()

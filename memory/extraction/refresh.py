@@ -138,10 +138,15 @@ def _edited_by_person(model: type[PairT], pairs: Sequence[PairT], texts: Sequenc
         return set()
     history = model.history.using(using).filter(id__in=key_list([pair.pk for pair in pairs], using=using))
     by_machine: dict[int, list[list[object]]] = {}
-    for pk, kind, reason, *values in history.values_list("id", "history_type", "history_change_reason", *texts):
+    latest: dict[int, list[object]] = {}
+    for pk, kind, reason, *values in history.order_by("id", "history_id").values_list(
+        "id", "history_type", "history_change_reason", *texts
+    ):
         known = by_machine.setdefault(pk, [])
-        if kind == "+" or reason == REASON:
+        # A record of renewed scores alone holds the texts that it found, which may be a person's.
+        if kind == "+" or (reason == REASON and values != latest.get(pk)):
             known.append(values)
+        latest[pk] = values
     return {
         pair.pk
         for pair in pairs

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -97,6 +98,39 @@ def test_a_decision_of_nobody_in_particular_is_recorded_without_a_name() -> None
     rows.sft_pair()
     approve(pairs=SftPair.objects.all(), user=None)
     assert SftPair.history.latest("history_id").history_user is None
+
+
+def test_what_training_did_to_a_pair_since_its_last_record_is_on_record_before_the_decision(curator: User) -> None:
+    pair, other = rows.sft_pair(), rows.sft_pair()
+    approve(pairs=SftPair.objects.all(), user=curator)
+    SftPair.objects.mark_used([pair.pk], training_epoch=2)
+    reemit(pairs=SftPair.objects.all(), user=curator)
+    reject(pairs=SftPair.objects.all(), user=curator)
+    history = SftPair.history.filter(id=pair.pk).order_by("history_id")
+    assert list(history.values_list("history_type", "history_change_reason", "history_user", "is_used")) == [
+        ("+", "as first stored", None, False),
+        ("~", "approved", curator.pk, False),
+        ("~", "as found", None, True),
+        ("~", "re-emitted", curator.pk, False),
+        ("~", "rejected", curator.pk, False),
+    ]
+    reasons = SftPair.history.filter(id=other.pk).order_by("history_id").values_list("history_change_reason", flat=True)
+    assert list(reasons) == ["as first stored", "approved", "rejected"]
+
+
+def test_a_reemission_says_why(curator: User) -> None:
+    pair = rows.sft_pair(**USED)
+    assert reemit(pairs=SftPair.objects.all(), user=curator, reason="  the dog\nhas a new name ") == 1
+    assert pair.history.latest("history_id").history_change_reason == "re-emitted: the dog has a new name"
+
+
+def test_a_reason_that_the_history_has_no_room_for_is_refused(curator: User) -> None:
+    rows.sft_pair(**USED)
+    assert reemit(pairs=SftPair.objects.none(), user=curator, reason="x" * 88) == 0
+    with pytest.raises(ValidationError) as refusal:
+        reemit(pairs=SftPair.objects.all(), user=curator, reason="x" * 89)
+    assert refusal.value.messages == ["reason: got 89 characters, allowed 88 or less"]
+    assert SftPair.objects.get().is_used
 
 
 @pytest.mark.parametrize("count", [3, 3_000])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from memory.curation import approve
+from memory.curation import approve, edit, undo
 from memory.history import keep_originals, record
 from memory.models import Message, PairEmbedding, PreferencePair, ReplayEntry, SftPair
 from tests.memory import rows
@@ -84,6 +84,31 @@ def test_what_a_person_edited_keeps_its_text_and_gets_new_scores() -> None:
 
     pair = SftPair.objects.get()
     assert (pair.response, pair.reward_intensity) == ("Pixel, the collie.", 1.0)
+
+
+def test_what_a_person_edited_keeps_its_text_however_often_its_scores_are_renewed() -> None:
+    said = answer(asked(), "Pixel.")
+    run()
+    edit(pair=SftPair.objects.get(), field="response", text="Pixel, the collie.", user=None)
+    for reward in (1.0, 0.75, 0.25):
+        change(said, content="It is Pixel.", reward_intensity=reward)
+        run(skip_existing=False)
+
+    pair = SftPair.objects.get()
+    assert (pair.response, pair.reward_intensity) == ("Pixel, the collie.", 0.25)
+
+
+def test_an_edit_that_was_taken_back_is_renewed_again() -> None:
+    said = answer(asked(), "Pixel.")
+    run()
+    pair = SftPair.objects.get()
+    edit(pair=pair, field="response", text="Pixel, the collie.", user=None)
+    undo(pair=pair, user=None)
+    change(said, content="It is Pixel.")
+
+    run(skip_existing=False)
+
+    assert SftPair.objects.get().response == "It is Pixel."
 
 
 def test_an_approval_is_no_edit() -> None:

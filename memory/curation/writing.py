@@ -1,0 +1,57 @@
+"""One pair written by a person: locked, with what was found on record, and without what its new texts make untrue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, router, transaction
+
+from memory.history import keep_states, record
+from memory.models import PreferencePair, SftPair, TrainingPair
+from memory.pair_vectors import forget_vectors
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+PairT = TypeVar("PairT", bound=TrainingPair)
+
+# What training reads of a pair, and what its vector is made of.
+TEXTS: Mapping[type[TrainingPair], tuple[str, ...]] = {
+    SftPair: ("instruction", "response", "context"),
+    PreferencePair: ("prompt", "chosen", "rejected"),
+}
+
+
+def database_of(pair: TrainingPair) -> str:
+    """Return the alias of the database that `pair` is in."""
+    return pair._state.db or router.db_for_write(type(pair))
+
+
+def lock(pair: PairT) -> PairT:
+    """Return `pair` as it is stored, which it stays to the end of the transaction."""
+    return type(pair)._default_manager.using(database_of(pair)).select_for_update().get(pk=pair.pk)
+
+
+def write(pair: PairT, values: Mapping[str, Any], *, user: User | AnonymousUser | None, reason: str) -> None:
+    """Set columns of a locked `pair`, by attribute name; its vector goes where a text does.
+
+    Raises:
+        ValidationError: the same prompt and answers are stored already.
+
+    """
+    model, using = type(pair), database_of(pair)
+    stored = model._default_manager.using(using).filter(pk=pair.pk)
+    keep_states(stored)
+    try:
+        with transaction.atomic(using=using):
+            stored.update(**values)
+    except IntegrityError as error:
+        raise ValidationError("content: got that of another preference pair, allowed only new content") from error
+    record(stored, kind="~", user=user, reason=reason)
+    if not values.keys().isdisjoint(TEXTS[model]):
+        # After the row, whose lock an embedder waits for: it finds the new text, or its vector goes here.
+        forget_vectors(model, [pair.pk], using=using)
+    for name, value in values.items():
+        setattr(pair, name, value)

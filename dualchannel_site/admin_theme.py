@@ -22,18 +22,46 @@ def _entry(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _review(title: str, icon: str, channel: str, model: str) -> dict[str, Any]:
+    """Return the line of a channel's review queue, for those who may see its pairs."""
+    return {**_entry(title, icon, model), "link": reverse_lazy("desk:review", args=[channel])}
+
+
+def _jobs() -> dict[str, Any]:
+    """Return the line of the jobs, for those who may see them."""
+    return {
+        "title": "Jobs",
+        "icon": "play_circle",
+        "link": reverse_lazy("desk:jobs"),
+        "permission": lambda request: request.user.has_perm("desk.view_job"),
+    }
+
+
 def _stylesheet(request: HttpRequest) -> str:
     return static("memory/desk.css")
 
 
+def _list_stylesheet(request: HttpRequest) -> str:
+    return static("memory/lists.css")
+
+
 NAVIGATION = [
     {
+        "title": "Review",
+        "items": [
+            _review("Review: Memory", "rate_review", "memory", "memory.sftpair"),
+            _review("Review: Preferences", "compare_arrows", "preference", "memory.preferencepair"),
+        ],
+    },
+    {
         "title": "Memory",
+        "separator": True,
         "items": [
             _entry("Memory pairs", "psychology", "memory.sftpair"),
             _entry("Conversations", "forum", "memory.conversation"),
             _entry("Messages", "chat_bubble", "memory.message"),
             _entry("Imports", "download", "memory.importbatch"),
+            _entry("Decisions on many", "checklist", "memory.bulkdecision"),
             _entry("Embeddings", "scatter_plot", "memory.pairembedding"),
         ],
     },
@@ -49,6 +77,7 @@ NAVIGATION = [
         "title": "Training",
         "separator": True,
         "items": [
+            _jobs(),
             _entry("Runs", "model_training", "training.trainingrun"),
             _entry("Ledger of uses", "receipt_long", "training.pairuse"),
         ],
@@ -93,7 +122,8 @@ THEME = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
-    "STYLES": [_stylesheet],
+    "DASHBOARD_CALLBACK": "dualchannel_site.desk.dashboard.page.dashboard_callback",
+    "STYLES": [_stylesheet, _list_stylesheet],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.72)",

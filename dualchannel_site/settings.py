@@ -10,6 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from unfold.contrib.constance.settings import UNFOLD_CONSTANCE_ADDITIONAL_FIELDS
 
+from dualchannel_site import content_security
 from dualchannel_site.admin_theme import THEME
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -32,6 +33,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 ARTIFACTS_DIR = Path(env.str("ARTIFACTS_DIR", default=str(BASE_DIR / "artifacts"))).resolve()
 # Where the pairs files lie that a training config names.
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
+# The training configs that a job of the desk may name.
+TRAINING_CONFIG_DIR = Path(env.str("TRAINING_CONFIG_DIR", default=str(BASE_DIR / "config" / "training"))).resolve()
 # A folder with a sentence-transformers model; empty takes all-MiniLM-L6-v2 from its PyPI package.
 EMBEDDER_PATH = env.str("EMBEDDER_PATH", default="")
 
@@ -54,13 +57,18 @@ INSTALLED_APPS = [
     "import_export",
     "simple_history",
     "axes",
+    "csp",
+    "django_tasks",
+    "django_tasks_db",
     "memory",
     "training",
     "maintenance",
+    "dualchannel_site.desk",
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -123,8 +131,16 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 1  # hours
+# Of one name from one address: nobody can lock out a person who works elsewhere.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "dualchannel_site.client_address.client_address"
+AXES_LOCKOUT_CALLABLE = "dualchannel_site.desk.lockout.locked_out"
+# Who comes in has shown who they are: their typing errors before no longer count.
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ACCESS_FAILURE_LOG = True
 LOGIN_URL = "admin:login"
+# Whoever logs in without having asked for a page lands on the dashboard.
+LOGIN_REDIRECT_URL = "admin:index"
 
 # The morning report goes out by these.
 vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
@@ -137,14 +153,32 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 
+# A working day; the next morning begins with a login.
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_COOKIE_HTTPONLY = True
+# Not "Strict": a link from the morning mail has to find the person logged in.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0 if DEBUG else 31_536_000)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
-if env.bool("BEHIND_TLS_PROXY", default=False):
+BEHIND_TLS_PROXY = env.bool("BEHIND_TLS_PROXY", default=False)
+if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Proxies that append to X-Forwarded-For; without one the header is not believed.
+PROXY_COUNT = env.int("PROXY_COUNT", default=1 if BEHIND_TLS_PROXY else 0)
+
+CONTENT_SECURITY_POLICY = content_security.POLICY
+
+# The fields of a form: the longest is the text of a pair with its context, a long conversation.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FILES = 5
+# Files go to disk as they arrive, up to a bound, and are gone after the request.
+FILE_UPLOAD_HANDLERS = ["dualchannel_site.desk.uploads.BoundedUploadHandler"]
 
 CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
+# Who may is for permissions to say.
+CONSTANCE_SUPERUSER_ONLY = False
 CONSTANCE_ADDITIONAL_FIELDS = UNFOLD_CONSTANCE_ADDITIONAL_FIELDS
 CONSTANCE_CONFIG = {
     "INTROSPECTION_IN_SFT": (
@@ -158,6 +192,9 @@ CONSTANCE_CONFIG = {
         bool,
     ),
 }
+
+# Jobs of the desk wait in the database until `manage.py db_worker` takes them.
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 UNFOLD = THEME
 

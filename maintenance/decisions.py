@@ -45,6 +45,15 @@ def dismiss(*, proposals: QuerySet[Proposal], user: User) -> int:
         return _decide(_open(proposals), Proposal.Status.DISMISSED, user)
 
 
+def reopen(*, proposals: QuerySet[Proposal]) -> int:
+    """Let a person decide on `proposals` again; return how many were decided. Merged pairs stay as they are."""
+    with transaction.atomic(using=proposals.db):
+        decided = Proposal.objects.using(proposals.db).filter(pk__in=proposals.order_by().values("pk"))
+        return decided.exclude(status=Proposal.Status.OPEN).update(
+            status=Proposal.Status.OPEN, decided_at=None, decided_by=None
+        )
+
+
 def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
     # PostgreSQL locks no rows of an outer join, which the list page makes to show both pairs: hence the subquery.
     chosen = Proposal.objects.using(proposals.db).filter(pk__in=proposals.order_by().values("pk"))

@@ -10,9 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 def is_on(name: str, *, using: str = DEFAULT_DB_ALIAS) -> bool:
     """Return the state of the switch `name` of `CONSTANCE_CONFIG`, as kept in the database `using`."""
-    if using == DEFAULT_DB_ALIAS:
-        return bool(getattr(config, name))
-    # The switches of another database are its own; constance itself reads the default one only.
+    # constance itself reads the default database only, and writes a row there when a switch is first looked at.
     stored = Constance.objects.using(using).filter(key=f"{DATABASE_PREFIX}{name}").values_list("value", flat=True)
     value = stored.first()
     return bool(settings.CONSTANCE_CONFIG[name][0] if value is None else loads(value))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,6 +18,8 @@ from memory.admin.base import MachineWrittenAdmin, code, lines, link_to, moment,
 from memory.admin.filters import DayRangeFilter
 from memory.models import PreferencePair, SftPair
 from training.models import PairUse, TrainingRun
+
+WHY_IT_ENDED = "Why it ended"
 
 
 @admin.register(TrainingRun)
@@ -31,15 +36,25 @@ class TrainingRunAdmin(MachineWrittenAdmin):
         "shown_adapter",
     ]
     list_filter = [("status", ChoicesDropdownFilter), ("started_at", DayRangeFilter)]
-    list_deferred = ["config", "metrics", "evaluation", "error", "traceback"]
+    list_deferred = ["config", "evaluation", "error", "traceback"]
     search_fields = ["config_path", "adapter", "error"]
     search_help_text = "Config, adapter folder, or words of an error"
+    # The template of the page shows curves, figures and answers before the last of these.
     fieldsets = [
         (None, {"fields": ["status", "started_at", "finished_at", "duration", "steps", "adapter", "shown_pairs"]}),
-        ("Why it ended", {"fields": ["exception_class", "shown_error", "shown_traceback"]}),
-        ("Measured", {"fields": ["shown_metrics", "shown_evaluation"]}),
-        ("Config", {"fields": ["config_path", "shown_config"]}),
+        (WHY_IT_ENDED, {"fields": ["exception_class", "shown_error", "shown_traceback"]}),
+        ("Config", {"fields": ["config_path", "shown_config"], "classes": ["collapse"]}),
     ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingRun]:
+        """Return the runs without their metrics, which hold every step."""
+        rows: QuerySet[TrainingRun] = super().get_queryset(request)
+        return rows.defer("metrics")
+
+    def get_fieldsets(self, request: HttpRequest, obj: TrainingRun | None = None) -> list[Any]:
+        """Return the fieldsets; why it ended only for a run that ended badly."""
+        ended_badly = obj is not None and (obj.error or obj.exception_class)
+        return [each for each in self.fieldsets if ended_badly or each[0] != WHY_IT_ENDED]
 
     @display(
         description="status",
@@ -79,13 +94,13 @@ class TrainingRunAdmin(MachineWrittenAdmin):
         return preformatted(row.error)
 
     @display(description="traceback")
-    def shown_traceback(self, row: TrainingRun) -> str:
-        """Return the traceback with its lines kept."""
-        return code(row.traceback)
+    def shown_traceback(self, row: TrainingRun) -> SafeString | str:
+        """Return the traceback with its lines kept, folded."""
+        if not row.traceback:
+            return "-"
+        return format_html("<details><summary>Show it</summary>{}</details>", code(row.traceback))
 
     shown_config = pretty_json("config", "resolved config")
-    shown_metrics = pretty_json("metrics")
-    shown_evaluation = pretty_json("evaluation")
 
 
 @admin.register(PairUse)

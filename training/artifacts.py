@@ -27,7 +27,7 @@ def adapter_root(config: TrainingConfig, *, artifacts_dir: Path) -> Path:
         OutsideRootError: the config's `output_dir` leads out of the artifacts folder.
 
     """
-    return _inside("output_dir", config.output_dir, artifacts_dir)
+    return inside("output_dir", config.output_dir, artifacts_dir)
 
 
 def starting_adapter(config: TrainingConfig, *, artifacts_dir: Path) -> Path | None:
@@ -44,7 +44,20 @@ def starting_adapter(config: TrainingConfig, *, artifacts_dir: Path) -> Path | N
         return None
     if config.init_adapter == "continue":
         return active_adapter(adapter_root(config, artifacts_dir=artifacts_dir))
-    return _inside("init_adapter", config.init_adapter, artifacts_dir)
+    return inside("init_adapter", config.init_adapter, artifacts_dir)
+
+
+def inside(key: str, folder: str, artifacts_dir: Path) -> Path:
+    """Return the path that `folder` names, links followed; `key` is what the message calls it.
+
+    Raises:
+        OutsideRootError: it leads out of the artifacts folder.
+
+    """
+    path = (artifacts_dir / folder).resolve()
+    if not path.is_relative_to(artifacts_dir.resolve()) or path == artifacts_dir.resolve():
+        raise OutsideRootError(f"{key}: got {folder}, allowed a folder under {artifacts_dir}")
+    return path
 
 
 def write_run_folder(
@@ -120,13 +133,6 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _inside(key: str, folder: str, artifacts_dir: Path) -> Path:
-    path = (artifacts_dir / folder).resolve()
-    if not path.is_relative_to(artifacts_dir.resolve()) or path == artifacts_dir.resolve():
-        raise OutsideRootError(f"{key}: got {folder}, allowed a folder under {artifacts_dir}")
-    return path
 
 
 def _flush(folder: Path) -> None:

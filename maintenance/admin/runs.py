@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -17,7 +16,6 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from unfold.decorators import display
 
 from maintenance.models import MaintenanceRun, MaintenanceStep, RowChange
-from maintenance.morning.writing import PAGE
 from memory.admin.base import MachineWrittenAdmin, code, link_to, moment, preformatted, pretty_json
 from memory.admin.filters import DayRangeFilter
 
@@ -39,11 +37,11 @@ class MaintenanceRunAdmin(MachineWrittenAdmin):
     list_deferred = ["config", "error"]
     search_fields = ["=id", "error"]
     search_help_text = "Number of a night, or words of an error"
+    # The template of the page shows the morning report before the last of these.
     fieldsets = [
         (None, {"fields": ["status", "started_at", "finished_at", "duration", "shown_links", "shown_error"]}),
         ("Steps", {"fields": ["shown_step_table"]}),
-        ("Morning report", {"fields": ["shown_report"]}),
-        ("Config", {"fields": ["config_path", "shown_config"]}),
+        ("Config", {"fields": ["config_path", "shown_config"], "classes": ["collapse"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MaintenanceRun]:
@@ -79,8 +77,9 @@ class MaintenanceRunAdmin(MachineWrittenAdmin):
             for step in row.steps.all()
         )
         return format_html(
-            '<table class="desk-table"><thead><tr><th>step</th><th>status</th><th>seconds</th><th>MB</th>'
-            "<th>what</th><th></th></tr></thead><tbody>{}</tbody></table>",
+            '<div class="desk-scroll" role="region" aria-label="Steps" tabindex="0"><table class="desk-table"><thead>'
+            "<tr><th>step</th><th>status</th><th>seconds</th><th>MB</th><th>what</th><th></th></tr></thead>"
+            "<tbody>{}</tbody></table></div>",
             format_html_join(
                 "",
                 '<tr><td>{}</td><td>{}</td><td class="desk-number">{}</td><td class="desk-number">{}</td>'
@@ -106,16 +105,6 @@ class MaintenanceRunAdmin(MachineWrittenAdmin):
     def shown_error(self, row: MaintenanceRun) -> str:
         """Return what went wrong outside the steps."""
         return preformatted(row.error)
-
-    @display(description="report")
-    def shown_report(self, row: MaintenanceRun) -> str:
-        """Return the morning report as it was written; "-" where it is gone."""
-        if not row.report:
-            return "-"
-        try:
-            return preformatted((Path(row.report) / PAGE).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError):
-            return f"{row.report} is gone"
 
     shown_config = pretty_json("config", "resolved config")
 

@@ -1,5 +1,5 @@
 """The desk: where a person sees, filters and decides."""
 
-from memory.admin import conversations, embeddings, imports, pairs, people, replay
+from memory.admin import bulk_records, conversations, embeddings, imports, pairs, people, replay
 
-__all__ = ["conversations", "embeddings", "imports", "pairs", "people", "replay"]
+__all__ = ["bulk_records", "conversations", "embeddings", "imports", "pairs", "people", "replay"]

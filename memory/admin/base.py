@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.db.models.functions import Substr
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -17,20 +16,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-# Characters of a text that a list page loads.
-LIST_TEXT_LENGTH = 120
-
-
-class SlimChangeList(ChangeList):
-    """A list that leaves big columns in the database, apart from the beginning of those it shows."""
-
-    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Return the rows of the page without their big columns."""
-        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
-        desk = self.model_admin
-        beginnings = {_beginning(name): Substr(name, 1, LIST_TEXT_LENGTH + 1) for name in desk.list_texts}
-        slim: QuerySet[Any] = rows.defer(*desk.list_texts, *desk.list_deferred).annotate(**beginnings)
-        return slim
+from memory.admin.lists import LIST_TEXT_LENGTH, SlimChangeList, beginning, newest, sortable_columns
+from memory.admin.paginator import BoundedPaginator
 
 
 class DeskAdmin(ModelAdmin):
@@ -42,6 +29,10 @@ class DeskAdmin(ModelAdmin):
     list_texts: Iterable[str] = ()
     list_deferred: Iterable[str] = ()
     list_per_page = 50
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    # Rows of a filter are decided by a form of their own, which says first how many there are.
+    list_disable_select_all = True
     # Counting a whole table for the words "of 3,000,000" costs more than the page.
     show_full_result_count = False
     list_filter_submit = True
@@ -51,6 +42,20 @@ class DeskAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list that leaves big columns alone."""
         return SlimChangeList
+
+    def get_sortable_by(self, request: HttpRequest) -> list[Any]:
+        """Offer to sort by columns that an index keeps in order; any other would sort the whole table."""
+        return sortable_columns(self, self.get_list_display(request))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search texts within the newest rows alone; numbers and ids, which have an index, within all."""
+        is_text = any(not field.startswith("=") for field in self.get_search_fields(request))
+        if search_term and is_text:
+            queryset = newest(queryset)
+        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
+        return found, may_have_duplicates
 
 
 class MachineWrittenAdmin(DeskAdmin):
@@ -74,7 +79,7 @@ def beginnings_of(*fields: str) -> Callable[[Any], SafeString]:
 
     @admin.display(description=" / ".join(field.replace("_", " ") for field in fields), ordering=fields[0])
     def column(row: Any) -> SafeString:
-        return lines(*(getattr(row, _beginning(field)) for field in fields))
+        return lines(*(getattr(row, beginning(field)) for field in fields))
 
     return column
 

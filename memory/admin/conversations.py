@@ -9,7 +9,6 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import (
-    AllValuesCheckboxFilter,
     AutocompleteSelectFilter,
     BooleanRadioFilter,
     ChoicesDropdownFilter,
@@ -19,7 +18,6 @@ from unfold.decorators import display
 from memory.admin.base import (
     DeskAdmin,
     MachineWrittenAdmin,
-    SlimChangeList,
     beginnings_of,
     lines,
     link_to,
@@ -28,7 +26,8 @@ from memory.admin.base import (
     pretty_json,
     unbroken,
 )
-from memory.admin.filters import DayRangeFilter
+from memory.admin.filters import DayRangeFilter, IndexedValuesFilter
+from memory.admin.lists import SlimChangeList
 from memory.admin.reading import reading_order
 from memory.models import Conversation, Message
 
@@ -39,7 +38,7 @@ SHOWN_MESSAGES = 500
 class ConversationChangeList(SlimChangeList):
     """A list that counts the messages of the rows on the page alone."""
 
-    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of the page, each with its number of messages."""
         counted = (
             Message.objects.filter(conversation=OuterRef("pk"))
@@ -48,8 +47,7 @@ class ConversationChangeList(SlimChangeList):
             .annotate(n=Count("pk"))
         )
         message_count = Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
-        rows: QuerySet[Any] = super().get_queryset(request, *args, **kwargs).annotate(message_count=message_count)
-        return rows
+        return super().page_rows(rows).annotate(message_count=message_count)
 
 
 @admin.register(Conversation)
@@ -59,7 +57,7 @@ class ConversationAdmin(DeskAdmin):
     list_display = ["shown_title", "participant", "source_system", "messages", "training_allowed", moment("updated_at")]
     list_filter = [
         ("training_allowed", BooleanRadioFilter),
-        ("source_system", AllValuesCheckboxFilter),
+        ("source_system", IndexedValuesFilter),
         ("updated_at", DayRangeFilter),
     ]
     list_deferred = ["metadata"]

@@ -7,10 +7,10 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeNumericFilter
 from unfold.decorators import display
 
 from memory.admin.base import MachineWrittenAdmin, link_to
+from memory.admin.filters import IndexedValuesFilter, NumberRangeFilter
 from memory.models import PairEmbedding, PreferencePair, SftPair
 
 
@@ -19,7 +19,7 @@ class PairEmbeddingAdmin(MachineWrittenAdmin):
     """An embedding follows from the text of its pair."""
 
     list_display = ["id", "shown_pair", "embedder", "dimension", "cluster"]
-    list_filter = [("embedder", AllValuesCheckboxFilter), ("cluster", RangeNumericFilter)]
+    list_filter = [("embedder", IndexedValuesFilter), ("cluster", NumberRangeFilter)]
     search_fields = ["=sft_pair__id", "=preference_pair__id"]
     search_help_text = "Number of a pair"
     fields = ["shown_pair", "embedder", "dimension", "cluster"]

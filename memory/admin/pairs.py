@@ -5,26 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from django.utils.translation import ngettext
+from django.urls import reverse
+from django.utils.html import format_html
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeNumericFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 
 from memory import curation
-from memory.admin.base import DeskAdmin, beginnings_of, link_to, moment, pretty_json, unbroken
-from memory.admin.filters import ArchiveFilter, DayRangeFilter
-from memory.history import keep_originals
+from memory.admin.base import beginnings_of, link_to, moment, pretty_json, unbroken
+from memory.admin.bulk import OFFERED, BulkDesk
+from memory.admin.exchange import ExchangeDesk
+from memory.admin.filters import (
+    AgeFilter,
+    ArchiveFilter,
+    ClusterFilter,
+    DayRangeFilter,
+    MergedFilter,
+    NumberRangeFilter,
+    RunFilter,
+)
+from memory.admin.lists import SEARCHED_ROWS, stored_query
+from memory.admin.saved_filters import FilterDesk
+from memory.exchange.formats import JsonLinesFormat, MemoryCsvFormat, PreferenceCsvFormat
+from memory.exchange.resources import MemoryPairResource, PreferencePairResource
 from memory.models import Conversation, Message, PreferencePair, SftPair, TrainingPair
-from memory.pair_vectors import forget_vectors
 
 REVIEW_COLOURS = {"pending": "info", "approved": "success", "rejected": "danger"}
 USE_FIELDS = ["is_used", "used_timestamp", "training_epoch"]
 
 
-class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
+class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
     """What the pages of both channels share.
 
     A pair is rejected or merged, never deleted: its history, the ledger of its uses and the pairs merged into it
@@ -33,61 +45,36 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
 
     actions = ["approve", "reject", "reopen", "reemit", "unarchive"]
     list_deferred = ["metadata"]
-    search_help_text = "Words of the texts"
+    search_help_text = f"Words of the texts, in the newest {SEARCHED_ROWS:,} of the filter"
+    list_before_template = "admin/memory/list_tools.html"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes a pair; see above."""
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Offer saved filters, decisions on all rows of the filter, and files."""
+        tools = {
+            "saved_filters": self.saved_filters(request) if self.has_view_permission(request) else [],
+            "bulk_actions": [(action.value, words[0]) for action, words in OFFERED.items()],
+            "list_query": stored_query(request.GET.urlencode()),
+            "searched_rows": SEARCHED_ROWS,
+            "may_decide": self.has_change_permission(request),
+            "may_import": self.has_import_permission(request),
+            "may_export": self.has_export_permission(request),
+        }
+        return super().changelist_view(request, {**tools, **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Save what the person wrote, with the state before it on record, and leave alone what the machine wrote."""
-        if change:
-            stored = self.model.objects.filter(pk=obj.pk)
-            keep_originals(stored)
-            text_changed = stored.exclude(content_hash=obj.content_hash).exists()
-            # An old version that is restored brings back a person's words, not the use that was recorded since.
-            written_by_person = {"id", "content_hash", *form.fields}
-            obj.refresh_from_db(
-                fields=[field.name for field in obj._meta.concrete_fields if field.name not in written_by_person]
-            )
-        super().save_model(request, obj, form, change)
-        if change and text_changed:
-            # After the row, whose lock an embedder waits for: it finds the new text, or its vector goes here.
-            forget_vectors(self.model, [obj.pk], using=obj._state.db)
-
-    @admin.action(description="Approve", permissions=["change"])
-    def approve(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
-        """Mark the selected pairs as checked and good."""
-        count = curation.approve(pairs=pairs, user=request.user)
-        self._report(request, ngettext("%d pair approved.", "%d pairs approved.", count) % count)
-
-    @admin.action(description="Reject", permissions=["change"])
-    def reject(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
-        """Keep the selected pairs out of training."""
-        count = curation.reject(pairs=pairs, user=request.user)
-        self._report(request, ngettext("%d pair rejected.", "%d pairs rejected.", count) % count)
-
-    @admin.action(description="Put back to pending", permissions=["change"])
-    def reopen(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
-        """Take the decision on the selected pairs back."""
-        count = curation.reopen(pairs=pairs, user=request.user)
-        self._report(request, ngettext("%d pair put back to pending.", "%d pairs put back to pending.", count) % count)
-
-    @admin.action(description="Re-emit: offer used pairs to training again", permissions=["change"])
-    def reemit(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
-        """Offer the selected pairs to training again."""
-        count = curation.reemit(pairs=pairs, user=request.user)
-        self._report(request, ngettext("%d used pair re-emitted.", "%d used pairs re-emitted.", count) % count)
-
-    @admin.action(description="Take out of the archive", permissions=["change"])
-    def unarchive(self, request: HttpRequest, pairs: QuerySet[Any]) -> None:
-        """Put the selected archived pairs back where they were."""
-        count = curation.unarchive(pairs=pairs, user=request.user)
-        text = ngettext("%d pair taken out of the archive.", "%d pairs taken out of the archive.", count)
-        self._report(request, text % count)
-
-    def _report(self, request: HttpRequest, text: str) -> None:
-        self.message_user(request, text, messages.SUCCESS)
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        edited = curation.save(pair=obj, user=request.user)
+        if edited.preference is not None:
+            page = reverse("admin:memory_preferencepair_change", args=[edited.preference])
+            text = 'The response is preferred over the original by <a href="{}" class="underline">preference pair {}</a>.'
+            self.message_user(request, format_html(text, page, edited.preference), messages.INFO)
 
     @display(description="review", ordering="review_status", label=REVIEW_COLOURS)
     def shown_review(self, row: TrainingPair) -> str:
@@ -126,6 +113,8 @@ class TrainingPairAdmin(SimpleHistoryAdmin, DeskAdmin):
 class SftPairAdmin(TrainingPairAdmin):
     """Memory channel."""
 
+    resource_classes = [MemoryPairResource]
+    formats = [MemoryCsvFormat, JsonLinesFormat]
     list_display = [
         "id",
         beginnings_of("instruction", "response"),
@@ -143,9 +132,13 @@ class SftPairAdmin(TrainingPairAdmin):
         ("source", ChoicesDropdownFilter),
         ("is_used", BooleanRadioFilter),
         ArchiveFilter,
-        ("confidence", RangeNumericFilter),
-        ("reward_intensity", RangeNumericFilter),
+        MergedFilter,
+        AgeFilter,
         ("created_at", DayRangeFilter),
+        ("reward_intensity", NumberRangeFilter),
+        ("confidence", NumberRangeFilter),
+        ClusterFilter,
+        RunFilter,
     ]
     list_texts = ["instruction", "response"]
     list_deferred = [*TrainingPairAdmin.list_deferred, "context"]
@@ -206,6 +199,8 @@ class SftPairAdmin(TrainingPairAdmin):
 class PreferencePairAdmin(TrainingPairAdmin):
     """Reward channel."""
 
+    resource_classes = [PreferencePairResource]
+    formats = [PreferenceCsvFormat, JsonLinesFormat]
     list_display = [
         "id",
         beginnings_of("chosen", "rejected"),
@@ -223,9 +218,13 @@ class PreferencePairAdmin(TrainingPairAdmin):
         ("source", ChoicesDropdownFilter),
         ("is_used", BooleanRadioFilter),
         ArchiveFilter,
-        ("confidence", RangeNumericFilter),
-        ("margin", RangeNumericFilter),
+        MergedFilter,
+        AgeFilter,
         ("created_at", DayRangeFilter),
+        ("margin", NumberRangeFilter),
+        ("confidence", NumberRangeFilter),
+        ClusterFilter,
+        RunFilter,
     ]
     list_texts = ["chosen", "rejected"]
     list_deferred = [*TrainingPairAdmin.list_deferred, "prompt"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeNumericFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 
 from memory.admin.base import DeskAdmin, beginnings_of, link_to, moment, preformatted
-from memory.admin.filters import BufferFilter, DayRangeFilter
+from memory.admin.filters import BufferFilter, DayRangeFilter, NumberRangeFilter
 from memory.models import Message, ReplayEntry
 
 
@@ -30,7 +30,7 @@ class ReplayEntryAdmin(DeskAdmin):
         BufferFilter,
         ("kind", ChoicesDropdownFilter),
         ("internal_generated", BooleanRadioFilter),
-        ("reward_intensity", RangeNumericFilter),
+        ("reward_intensity", NumberRangeFilter),
         ("created_at", DayRangeFilter),
     ]
     list_texts = ["prompt", "response"]

@@ -15,6 +15,12 @@ from memory.models.querysets import PreferencePairQuerySet, SftPairQuerySet
 from memory.text import content_hash, preference_hash, trimmed
 
 
+LISTED_FIELDS = [
+    *("id", "review_status", "source", "is_used", "archived_at", "merged_into", "created_at", "confidence"),
+    "reward_intensity",
+]
+
+
 class ReviewStatus(models.TextChoices):
     """What a person decided about a pair."""
 
@@ -167,6 +173,16 @@ class SftPair(TrainingPair):
             models.Index(fields=["source", "-id"], name="sftpair_source"),
             models.Index(fields=["archived_at"], name="sftpair_archive", condition=Q(archived_at__isnull=False)),
             models.Index(fields=["content_hash"], name="sftpair_hash"),
+            models.Index(fields=["reward_intensity", "id"], name="sftpair_reward"),
+            models.Index(fields=["confidence", "id"], name="sftpair_confidence"),
+            models.Index(fields=["created_at", "id"], name="sftpair_said"),
+            # All that a list filters by: a filter that few pairs pass is read from here, not from rows full of texts.
+            models.Index(fields=LISTED_FIELDS, name="sftpair_list"),
+            models.Index(
+                fields=["review_status", "-reward_intensity", "-id"],
+                name="sftpair_queue",
+                condition=Q(merged_into__isnull=True, archived_at__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -243,6 +259,15 @@ class PreferencePair(TrainingPair):
             models.Index(fields=["review_status", "-id"], name="preferencepair_review"),
             models.Index(fields=["source", "-id"], name="preferencepair_source"),
             models.Index(fields=["archived_at"], name="preferencepair_archive", condition=Q(archived_at__isnull=False)),
+            models.Index(fields=["margin", "id"], name="preferencepair_margin"),
+            models.Index(fields=["confidence", "id"], name="preferencepair_confidence"),
+            models.Index(fields=["created_at", "id"], name="preferencepair_said"),
+            models.Index(fields=[*LISTED_FIELDS[:-1], "margin"], name="preferencepair_list"),
+            models.Index(
+                fields=["review_status", "-margin", "-id"],
+                name="preferencepair_queue",
+                condition=Q(merged_into__isnull=True, archived_at__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:

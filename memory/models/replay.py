@@ -48,6 +48,7 @@ class ReplayEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["prompt_hash"], name="replay_buffer", condition=Q(evicted_at__isnull=True)),
+            models.Index(fields=["message"], name="replay_flagged", condition=~Q(safety_flags=[])),
         ]
 
     def __str__(self) -> str:

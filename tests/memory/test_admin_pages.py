@@ -35,12 +35,12 @@ QUERIES = {
     "memory.replayentry": (4, 4, 4),
     "memory.importbatch": (5, 5, 4),
     "memory.pairembedding": (5, 5, 4),
-    "training.trainingrun": (4, 4, 4),
+    "training.trainingrun": (4, 4, 5),
     "training.pairuse": (4, 4, 4),
     "maintenance.maintenancerun": (5, 5, 5),
     "maintenance.rowchange": (4, 4, 4),
     "maintenance.proposal": (4, 4, 6),
-    "maintenance.clustering": (4, 4, 4),
+    "maintenance.clustering": (5, 5, 4),
     "maintenance.archivefile": (4, 4, 4),
 }
 BIG_COLUMNS = {

@@ -30,7 +30,7 @@ def act(client: Client, action: str, *pairs: SftPair | PreferencePair) -> list[s
         {"action": action, "_selected_action": [pair.pk for pair in pairs]},
         follow=True,
     )
-    return [str(message) for message in response.context["messages"]]
+    return [str(message).partition(" <a ")[0] for message in response.context["messages"]]
 
 
 def sft_form(pair: SftPair, **changes: Any) -> dict[str, Any]:
@@ -74,10 +74,29 @@ class TestActions:
         used, unused = rows.sft_pair(**USED), rows.sft_pair()
         run = TrainingRun.objects.create(config_path="run.yaml", config={})
         PairUse.objects.create(run=run, sft_pair=used, step=1, epoch=2, weight=1.0, content_hash=used.content_hash)
-        assert act(admin_client, "reemit", used, unused) == ["1 used pair re-emitted."]
+        answer = admin_client.post(
+            reverse("admin:memory_sftpair_bulk"),
+            {"action": "reemit", "selected": [used.pk, unused.pk], "reason": "It did not stick.", "confirm": "yes"},
+            follow=True,
+        )
+        assert "1 used pair re-emitted." in answer.content.decode()
         used.refresh_from_db()
         assert (used.is_used, used.training_epoch, used.used_timestamp) == (False, 2, USED["used_timestamp"])
         assert PairUse.objects.filter(sft_pair=used).count() == 1
+        said = used.history.latest("history_id").history_change_reason
+        assert said.endswith("re-emitted: It did not stick.")
+
+    def test_a_reason_is_asked_for_before_a_pair_is_offered_again(self, admin_client: Client) -> None:
+        used = rows.sft_pair(**USED)
+        address = reverse("admin:memory_sftpair_changelist")
+        asked = admin_client.post(address, {"action": "reemit", "_selected_action": [used.pk]})
+        assert 'name="reason"' in asked.content.decode()
+        silent = {"action": "reemit", "selected": [used.pk], "reason": " ", "confirm": "yes"}
+        answer = admin_client.post(reverse("admin:memory_sftpair_bulk"), silent)
+        assert answer.status_code == 400
+        assert "reason: got nothing" in answer.content.decode()
+        used.refresh_from_db()
+        assert used.is_used
 
     def test_archived_pairs_are_taken_out_of_the_archive(self, admin_client: Client, admin_user: User) -> None:
         archived, other = rows.sft_pair(archived_at=USED["used_timestamp"]), rows.sft_pair()
@@ -201,7 +220,8 @@ class TestEditing:
         pair.refresh_from_db()
         assert pair.response == "Pixel."
         assert pair.content_hash == content_hash(pair.instruction, "Pixel.")
-        assert (pair.is_used, pair.training_epoch) == (True, 2)
+        # A text that was never trained in this form is to be trained; when the last use was stays known.
+        assert (pair.is_used, pair.training_epoch) == (False, 2)
 
     @pytest.mark.parametrize(
         ("changes", "kept"),

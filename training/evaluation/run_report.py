@@ -21,7 +21,8 @@ _LONGEST_TEXT = 160
 _LONGEST_NAME = 60
 
 _NAMES: Mapping[Channel, str] = {"sft": "memory", "preference": "preference"}
-_FIGURES = (
+# What is measured before and after: its name in the evaluation, its words, its form.
+FIGURES = (
     ("recall", "recall of what the assistant has said", "{:.0%}"),
     ("recall_person_only", "recall of what only the person has said", "{:.0%}"),
     ("preference_accuracy", "preference accuracy, held-out pairs", "{:.0%}"),
@@ -101,7 +102,7 @@ def _outcome(report: RunReport) -> str:
         before, after = (report.evaluation[f"{name}_{when}"] for when in ("before", "after"))
         if before is not None and after is not None:
             sentences.append(sentence.format(f"{before:.0%}", f"{after:.0%}"))
-    missing = [label for name, label, _ in _FIGURES if report.evaluation[f"{name}_after"] is None]
+    missing = [label for name, label, _ in FIGURES if report.evaluation[f"{name}_after"] is None]
     if missing:
         sentences.append(f"Not measured, for want of something to measure on: {'; '.join(missing)}.")
     return " ".join(sentences)
@@ -146,7 +147,7 @@ def _cost(report: RunReport) -> str:
 
 def _before_and_after(report: RunReport) -> str:
     rows = []
-    for name, label, form in _FIGURES:
+    for name, label, form in FIGURES:
         before, after = (_number(report.evaluation[f"{name}_{when}"], form) for when in ("before", "after"))
         rows.append((label, before, after))
     return table(("", "before", "after"), rows)

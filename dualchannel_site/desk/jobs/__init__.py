@@ -1,0 +1,1 @@
+"""Work that a person starts from the admin, and a worker does."""

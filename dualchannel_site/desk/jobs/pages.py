@@ -1,0 +1,130 @@
+"""The pages that show jobs: the list, one job, how far it is."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from dualchannel_site.desk.jobs.permissions import CANCEL, READ_PAIRS, START, VIEW, for_those_who, may_start
+from dualchannel_site.desk.jobs.results import result_tables
+from dualchannel_site.desk.models import Job
+from training.models import TrainingRun
+
+PER_PAGE = 50
+# htmx takes the content of such an answer, and asks no more.
+STOP_POLLING = 286
+STATUS_COLOURS = {
+    Job.Status.QUEUED: "info",
+    Job.Status.RUNNING: "info",
+    Job.Status.SUCCEEDED: "success",
+    Job.Status.FAILED: "danger",
+    Job.Status.CANCELLED: "warning",
+    Job.Status.INTERRUPTED: "warning",
+}
+_HEAVY = ("options", "messages", "result", "error", "traceback")
+
+
+@require_safe
+@for_those_who(VIEW)
+def jobs(request: HttpRequest) -> HttpResponse:
+    """List the jobs, newest first, a page beginning after the job `before`."""
+    before = request.GET.get("before", "")
+    rows = Job.objects.select_related("requested_by").defer(*_HEAVY).order_by("-pk")
+    if before:
+        if not (before.isascii() and before.isdigit() and len(before) < 19):
+            return HttpResponseBadRequest(f"before: got {before[:40]!r}, allowed the number of a job", "text/plain")
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows[: PER_PAGE + 1])
+    shown = found[:PER_PAGE]
+    context = {
+        "title": "Jobs",
+        "jobs": [(job, STATUS_COLOURS[Job.Status(job.status)]) for job in shown],
+        "older": shown[-1].pk if len(found) > PER_PAGE else None,
+        "is_first": not before,
+        "may_start": may_start(request),
+        "pages": {
+            "extraction": reverse("desk:start-extraction"),
+            "training": reverse("desk:plan-training"),
+            "night": reverse("desk:start-night"),
+        },
+    }
+    return _page(request, "list", context)
+
+
+@require_safe
+@for_those_who(VIEW)
+def job(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one job: what was asked for, how far it is, what it came to."""
+    found = _job(pk)
+    return _page(request, "detail", {"title": found.title, **_context(request, found)})
+
+
+@require_safe
+@for_those_who(VIEW)
+def progress(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give the part of a job's page that changes while it works; once it has ended, the parts that follow, too."""
+    found = _job(pk)
+    context = {**_context(request, found), "is_update": True}
+    status = HTTPStatus.OK if found.is_open else STOP_POLLING
+    return render(request, "desk/jobs/_progress.html", context, status=status)
+
+
+def page_of_job(request: HttpRequest, found: Job, *, status: int, error: str, other: Job | None = None) -> HttpResponse:
+    """Return the job's page with an error on top, for a wish that could not be granted because of the `other` job."""
+    found = _job(found.pk)
+    context = {"title": found.title, "refusal": error, "other": other, **_context(request, found)}
+    return _page(request, "detail", context, status=status)
+
+
+def _page(request: HttpRequest, name: str, context: dict[str, Any], *, status: int = HTTPStatus.OK) -> HttpResponse:
+    return render(request, f"desk/jobs/{name}.html", {**admin.site.each_context(request), **context}, status=status)
+
+
+def _job(pk: int) -> Job:
+    rows = Job.objects.select_related("requested_by", "cancelled_by", "training_run", "maintenance_run")
+    # The rows of runs are here for their state alone.
+    heavy = [f"training_run__{name}" for name in ("config", "metrics", "evaluation", "traceback")]
+    return get_object_or_404(rows.defer(*heavy, "maintenance_run__config"), pk=pk)
+
+
+def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
+    user, run = request.user, found.training_run
+    is_ended_plan = found.kind == Job.Kind.PLAN and found.status == Job.Status.SUCCEEDED
+    is_unfinished = found.kind == Job.Kind.TRAINING and not found.is_open and _is_unfinished(run)
+    return {
+        "job": found,
+        "colour": STATUS_COLOURS[Job.Status(found.status)],
+        "options": chosen(found),
+        "tables": result_tables(found, with_texts=user.has_perms(READ_PAIRS)),
+        "may_cancel": found.is_open and found.cancel_requested_at is None and user.has_perms(CANCEL),
+        "may_train": is_ended_plan and user.has_perms(START[Job.Kind.TRAINING]),
+        "may_resume": is_unfinished and user.has_perms(START[Job.Kind.TRAINING]),
+        "may_see_run": user.has_perm("training.view_trainingrun"),
+        "may_see_night": user.has_perm("maintenance.view_maintenancerun"),
+    }
+
+
+def _is_unfinished(run: TrainingRun | None) -> bool:
+    return run is not None and run.status in (TrainingRun.Status.RUNNING, TrainingRun.Status.INTERRUPTED)
+
+
+def chosen(found: Job) -> list[tuple[str, str]]:
+    """Return what was chosen for a job, as words for a person."""
+    options = found.options
+    if found.kind == Job.Kind.EXTRACTION:
+        since = options.get("since")
+        return [("conversations", f"what was said since {since}" if since else "all")]
+    if found.kind == Job.Kind.NIGHT:
+        return [("steps", ", ".join(options["steps"])), ("run", "dry run" if options["dry_run"] else "for real")]
+    lines = [("config", options["config"]), ("values over it", ", ".join(options["overrides"]) or "none")]
+    if options.get("plan"):
+        lines.append(("after plan", f"job {options['plan']}"))
+    if options.get("resume"):
+        lines.append(("resumes", "the run that was stopped"))
+    return lines

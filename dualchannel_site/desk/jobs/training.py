@@ -1,0 +1,104 @@
+"""The jobs of training: the plan of a run, a run, the rest of a run that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from dualchannel_site.desk.jobs.configs import chosen_config, config_path
+from dualchannel_site.desk.jobs.outcome import Outcome
+from dualchannel_site.desk.jobs.reporting import Report
+from dualchannel_site.desk.models import Job
+from training.artifacts import adapter_root
+from training.config import TrainingConfig
+from training.estimate import estimate_memory, expected_seconds
+from training.plan_summary import summarise
+from training.preparation import Places, prepare
+from training.run_results import run_report
+from training.run_state import WORK_FOLDER, read_claim, read_state
+from training.runner import resume, start
+
+if TYPE_CHECKING:
+    from training.trainer.course import StepResult
+
+
+def plan_training(job: Job, report: Report) -> Outcome:
+    """Plan the run of the config that the options name, as `manage.py train_dual --dry-run` does."""
+    config, path = _chosen(job)
+    report.progress("selecting pairs, planning the run")
+    now, places = timezone.now(), _places()
+    prepared = prepare(config, config_path=path, places=places, now=now, store=False)
+    memory = estimate_memory(prepared, models_dir=places.models)
+    summary = summarise(
+        prepared.plan,
+        sft=prepared.sft.train,
+        preference=prepared.preference.train,
+        held_out={"sft": len(prepared.sft.held_out), "preference": len(prepared.preference.held_out)},
+        now=now,
+        memory_estimate_bytes=memory.total_bytes,
+        expected_seconds=expected_seconds(prepared),
+    )
+    return Outcome({**summary, "memory_estimate_reason": memory.reason})
+
+
+def train(job: Job, report: Report) -> Outcome:
+    """Train by the config that the options name, as `manage.py train_dual` does, `--resume` included."""
+    config, path = _chosen(job)
+    course = _Course(report, adapter_root(config, artifacts_dir=settings.ARTIFACTS_DIR) / WORK_FOLDER)
+    go = resume if job.options.get("resume") else start
+    if go is resume:
+        course.find_run()
+    report.progress("loading the model, measuring it before training")
+    run = go(config, config_path=path, places=_places(), say=course.said, on_step=course.stepped)
+    report.link(training_run=run.pk)
+    return Outcome(run_report(run))
+
+
+class _Course:
+    """How far a run is, and which one it is."""
+
+    def __init__(self, report: Report, work: Path) -> None:
+        self._report, self._work = report, work
+        self._run: int | None = None
+        self._steps: int | None = None
+
+    def said(self, line: str) -> None:
+        """Take a line of the runner's; from its first one on there may be a run."""
+        self._report.say(line)
+        self.find_run()
+
+    def stepped(self, result: StepResult) -> None:
+        """Take the end of an optimiser step."""
+        self.find_run()
+        if self._steps is None:
+            self._steps = len(read_state(self._work).plan.steps)
+        losses = [
+            f"{name} loss {loss:.3f}"
+            for name, loss in (("memory", result.loss("sft")), ("preference", result.loss("preference")))
+            if loss is not None
+        ]
+        words = f"step {result.step:,} of {self._steps:,}: {', '.join(losses)}"
+        if result.step == self._steps:
+            words += "; measuring what was learned"
+        self._report.progress(words, result.step / self._steps)
+
+    def find_run(self) -> None:
+        """Say which run it is, once its state is there."""
+        if self._run is None and (claim := read_claim(self._work)) is not None:
+            self._run = claim.run
+            self._report.link(training_run=claim.run)
+
+
+def _chosen(job: Job) -> tuple[TrainingConfig, Path]:
+    options: dict[str, Any] = job.options
+    name, overrides = options["config"], options["overrides"]
+    path = config_path(name)
+    shown = path.relative_to(settings.BASE_DIR) if path.is_relative_to(settings.BASE_DIR) else path
+    return chosen_config(name, overrides), shown
+
+
+def _places() -> Places:
+    return Places(project=settings.BASE_DIR, artifacts=settings.ARTIFACTS_DIR)

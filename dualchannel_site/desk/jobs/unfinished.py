@@ -1,0 +1,27 @@
+"""Runs that were stopped, and can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from dualchannel_site.desk.jobs.configs import chosen_config
+from training.artifacts import adapter_root
+from training.models import TrainingRun
+from training.run_state import WORK_FOLDER, read_claim
+
+
+def unfinished_run(name: str, overrides: Sequence[str]) -> TrainingRun | None:
+    """Return the run of the config `name` that was stopped and can go on; None where there is none.
+
+    Raises:
+        ConfigError, OutsideRootError: the config cannot be used.
+
+    """
+    root = adapter_root(chosen_config(name, overrides), artifacts_dir=settings.ARTIFACTS_DIR)
+    claim = read_claim(root / WORK_FOLDER)
+    if claim is None:
+        return None
+    run = TrainingRun.objects.unfinished().defer("config", "metrics", "evaluation").filter(pk=claim.run).first()
+    return run if run is not None and run.folder_name == claim.name else None

@@ -1,0 +1,1 @@
+"""The review queue: one pair after another, decided by keyboard."""

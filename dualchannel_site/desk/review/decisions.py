@@ -1,0 +1,234 @@
+"""What a person may decide about the pair under review, by name; each is one call of `memory.curation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+
+from dualchannel_site.desk.review.channels import ReviewChannel
+from dualchannel_site.desk.review.state import state_of
+from maintenance import decisions
+from maintenance.models import Proposal
+from memory import curation
+from memory.models import PreferencePair, SftPair
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# Columns of each channel that are edited on the page.
+EDITABLE: Mapping[type[SftPair] | type[PreferencePair], tuple[str, ...]] = {
+    SftPair: ("response", "instruction"),
+    PreferencePair: ("chosen", "rejected"),
+}
+
+
+class DecisionError(ValueError):
+    """A decision that cannot be made; says what was got and what is allowed."""
+
+
+class ChangedMeanwhileError(DecisionError):
+    """Somebody else, or the night, changed the pair since the page was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A decision as the form sends it; what is empty was not sent."""
+
+    decision: str
+    seen: str
+    field: str = ""
+    text: str = ""
+    reason: str = ""
+    into: str = ""
+    other: str = ""
+    proposal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was decided: what the page says, which pair changed, and whether the next pair follows.
+
+    `changed` is None where no pair had to change, `proposal` is the proposal that was decided: without either there is
+    nothing to undo. `puts_off` tells that the pair waits still, and should not be the next again.
+    """
+
+    text: str
+    changed: int | None
+    moves_on: bool = True
+    puts_off: bool = False
+    proposal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A pair, locked and as its person saw it, with what was asked of it."""
+
+    channel: ReviewChannel
+    pair: SftPair | PreferencePair
+    asked: Asked
+    user: User
+
+    @property
+    def rows(self) -> QuerySet[Any]:
+        return self.channel.model._default_manager.filter(pk=self.pair.pk)
+
+    def another(self, name: str) -> SftPair | PreferencePair:
+        """Return the pair that `name` of the form names."""
+        typed = getattr(self.asked, name)
+        # Longer numbers are no keys, and a database refuses them.
+        number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 18 else 0
+        found: SftPair | PreferencePair | None = self.channel.model._default_manager.filter(pk=number).first()
+        if found is None:
+            raise DecisionError(f"{name}: got {typed!r}, allowed the number of a pair of this channel")
+        return found
+
+
+def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outcome:
+    """Make a decision, or none of it.
+
+    Raises:
+        DecisionError: it cannot be made.
+        ChangedMeanwhileError: the pair is no longer as `asked.seen` says.
+        SftPair.DoesNotExist, PreferencePair.DoesNotExist: there is no such pair.
+        ValueError, ValidationError: curation refuses it; its one line says why.
+        PermissionDenied: the person may decide about pairs, but not about proposals.
+
+    """
+    known = allowed_decisions(channel)
+    if asked.decision not in known:
+        raise DecisionError(f"decision: got {asked.decision!r}, allowed {', '.join(known)}")
+    with transaction.atomic():
+        pair = channel.model._default_manager.select_for_update().get(pk=pk)
+        if asked.seen != state_of(pair):
+            raise ChangedMeanwhileError(
+                f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now."
+            )
+        return known[asked.decision](_Case(channel, pair, asked, user))
+
+
+def take_back(*, channel: ReviewChannel, changed: int | None, proposal: int | None, user: User) -> None:
+    """Undo a decision that changed a pair, decided a proposal, or both; all of it or nothing.
+
+    Raises:
+        ValueError, ValidationError: curation refuses it; its one line says why.
+
+    """
+    with transaction.atomic():
+        if changed is not None:
+            curation.undo(pair=channel.model._default_manager.select_for_update().get(pk=changed), user=user)
+        if proposal is not None:
+            decisions.reopen(proposals=Proposal.objects.filter(pk=proposal))
+
+
+def allowed_decisions(channel: ReviewChannel) -> Mapping[str, Callable[[_Case], Outcome]]:
+    """Return what can be decided about a pair of the channel, by name."""
+    return _PREFERENCE if channel.model is PreferencePair else _COMMON
+
+
+def _approve(case: _Case) -> Outcome:
+    return _changed(case, curation.approve(pairs=case.rows, user=case.user), "approved")
+
+
+def _reject(case: _Case) -> Outcome:
+    return _changed(case, curation.reject(pairs=case.rows, user=case.user), "rejected")
+
+
+def _reemit(case: _Case) -> Outcome:
+    count = curation.reemit(pairs=case.rows, user=case.user, reason=case.asked.reason.strip())
+    if not count:
+        raise DecisionError(f"Pair {case.pair.pk} is not used; only a used pair can be re-emitted.")
+    return Outcome(f"Pair {case.pair.pk} re-emitted.", changed=case.pair.pk, puts_off=True)
+
+
+def _edit(case: _Case) -> Outcome:
+    fields = EDITABLE[case.channel.model]
+    if case.asked.field not in fields:
+        raise DecisionError(f"field: got {case.asked.field!r}, allowed {', '.join(fields)}")
+    edited = curation.edit(pair=case.pair, field=case.asked.field, text=case.asked.text, user=case.user)
+    if not edited.columns:
+        raise DecisionError(f"{case.asked.field}: got the text as it was, allowed another one")
+    made = f"; preference pair {edited.preference} has the original as the worse answer" if edited.preference else ""
+    return Outcome(f"Pair {case.pair.pk} edited and approved{made}.", changed=case.pair.pk)
+
+
+def _merge(case: _Case) -> Outcome:
+    into = case.another("into")
+    return _changed(
+        case, curation.merge(pairs=case.rows, into=into, user=case.user), f"merged into {into.pk}, which stands for it"
+    )
+
+
+def _absorb(case: _Case) -> Outcome:
+    other = case.another("other")
+    others = case.channel.model._default_manager.filter(pk=other.pk)
+    count = curation.merge(pairs=others, into=case.pair, user=case.user)
+    text = f"Pair {other.pk} merged into {case.pair.pk}, which stands for it."
+    return Outcome(text, changed=other.pk if count else None, moves_on=False)
+
+
+def _swap(case: _Case) -> Outcome:
+    curation.swap(pair=case.pair, user=case.user)
+    return Outcome(f"Pair {case.pair.pk}: answers swapped, and approved.", changed=case.pair.pk)
+
+
+def _tie(case: _Case) -> Outcome:
+    return _changed(case, curation.tie(pair=case.pair, user=case.user), "rejected as a tie")
+
+
+def _undo(case: _Case) -> Outcome:
+    undone = curation.undo(pair=case.pair, user=case.user)
+    return Outcome(f"Pair {case.pair.pk}: undone ({undone.what}).", changed=None, moves_on=False)
+
+
+def _accept(case: _Case) -> Outcome:
+    found = _proposal(case)
+    decisions.accept(proposals=Proposal.objects.filter(pk=found.pk), user=case.user)
+    older = getattr(found, f"other_{case.channel.link}_id")
+    # The pair that stays is still to be decided.
+    stays = older != case.pair.pk
+    text = f"Proposal {found.pk} accepted: pair {older} is merged away."
+    return Outcome(text, changed=older, moves_on=not stays, proposal=found.pk)
+
+
+def _dismiss(case: _Case) -> Outcome:
+    found = _proposal(case)
+    decisions.dismiss(proposals=Proposal.objects.filter(pk=found.pk), user=case.user)
+    text = f"Proposal {found.pk} dismissed: both pairs stand."
+    return Outcome(text, changed=None, moves_on=False, proposal=found.pk)
+
+
+def _proposal(case: _Case) -> Proposal:
+    if not case.user.has_perm("maintenance.change_proposal"):
+        raise PermissionDenied
+    typed = case.asked.proposal
+    number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 18 else 0
+    found = Proposal.objects.filter(pk=number, status=Proposal.Status.OPEN).first()
+    link = case.channel.link
+    if found is None or case.pair.pk not in (getattr(found, f"{link}_id"), getattr(found, f"other_{link}_id")):
+        raise DecisionError(f"proposal: got {typed!r}, allowed the number of an open proposal about this pair")
+    return found
+
+
+def _changed(case: _Case, count: int, what: str) -> Outcome:
+    if not count:
+        return Outcome(f"Pair {case.pair.pk} was {what} already.", changed=None)
+    return Outcome(f"Pair {case.pair.pk} {what}.", changed=case.pair.pk)
+
+
+_COMMON: Mapping[str, Callable[[_Case], Outcome]] = {
+    "approve": _approve,
+    "reject": _reject,
+    "reemit": _reemit,
+    "edit": _edit,
+    "merge": _merge,
+    "absorb": _absorb,
+    "accept": _accept,
+    "dismiss": _dismiss,
+    "undo": _undo,
+}
+_PREFERENCE: Mapping[str, Callable[[_Case], Outcome]] = {**_COMMON, "swap": _swap, "tie": _tie}

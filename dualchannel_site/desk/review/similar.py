@@ -1,0 +1,94 @@
+"""The pairs that are most like one pair, to be merged from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.core.exceptions import PermissionDenied
+from django.db.models.functions import Substr
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from dualchannel_site.desk.review.channels import ReviewChannel, channel_of
+from dualchannel_site.desk.review.state import state_of
+from memory.models import PreferencePair, ReviewStatus, SftPair, TrainingPair
+from memory.nearest import Nearest, Neighbour, nearest
+
+# Pairs that are shown, and those that are looked through for them: a pair that another one stands for is left out.
+SHOWN = 10
+LOOKED_THROUGH = 100
+# Characters of a text.
+SHOWN_CHARACTERS = 600
+
+_TEXTS: Mapping[type[SftPair] | type[PreferencePair], Mapping[str, str]] = {
+    SftPair: {"instruction": "Instruction", "response": "Response"},
+    PreferencePair: {"chosen": "Chosen", "rejected": "Rejected"},
+}
+_COLUMNS = ("id", "review_status", "archived_at", "is_used", "merged_into_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarPair:
+    """A pair that is like the one under review: its cosine, the beginnings of its texts by title, what it is."""
+
+    pk: int
+    similarity: float
+    texts: Mapping[str, str]
+    status: Sequence[str]
+    can_stand: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The pair under review as the forms of a decision name it; `can_stand` says whether it may stand for others."""
+
+    pair: TrainingPair
+    state: str
+    can_stand: bool
+
+
+@require_safe
+def similar(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
+    """Show the pairs that are most like the pair `pk`: a part of its page, loaded when it is opened."""
+    found = channel_of(channel)
+    if not found.may_see(request.user):
+        raise PermissionDenied
+    pair = found.model._default_manager.filter(pk=pk).first()
+    if pair is None:
+        raise Http404(f"pair: got {pk}, allowed the number of a pair of this channel")
+    near = nearest(pair, limit=LOOKED_THROUGH)
+    context = {
+        "channel": found,
+        "card": Subject(pair, state_of(pair), _can_stand(pair)),
+        "near": near,
+        "pairs": similar_pairs(found, near),
+        "may_decide": found.may_decide(request.user),
+    }
+    return render(request, "desk/review/similar.html", context)
+
+
+def similar_pairs(channel: ReviewChannel, near: Nearest) -> list[SimilarPair]:
+    """Return the first `SHOWN` of those found that no other pair stands for; one query."""
+    titles = _TEXTS[channel.model]
+    beginnings = {f"{name}_shown": Substr(name, 1, SHOWN_CHARACTERS + 1) for name in titles}
+    among = channel.model._default_manager.filter(pk__in=[each.pair_id for each in near.neighbours])
+    rows = {row.pk: row for row in among.filter(merged_into=None).order_by().only(*_COLUMNS).annotate(**beginnings)}
+    found = [(each, rows[each.pair_id]) for each in near.neighbours if each.pair_id in rows][:SHOWN]
+    return [_similar_pair(neighbour, row, titles) for neighbour, row in found]
+
+
+def _similar_pair(neighbour: Neighbour, row: TrainingPair, titles: Mapping[str, str]) -> SimilarPair:
+    status = [row.review_status, *(["archived"] if row.archived_at else []), *(["used"] if row.is_used else [])]
+    texts = {title: _clipped(getattr(row, f"{name}_shown")) for name, title in titles.items()}
+    return SimilarPair(row.pk, neighbour.similarity, texts, status, _can_stand(row))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _can_stand(pair: TrainingPair) -> bool:
+    """Return whether other pairs may be merged into this one, as `memory.curation.merge` has it."""
+    return pair.review_status != ReviewStatus.REJECTED and pair.archived_at is None and pair.merged_into_id is None

@@ -1,0 +1,227 @@
+"""One decision for all pairs of a filter: counted first, done in slices, undone as far as nobody has changed them since.
+
+Each slice is a transaction of its own, so that another writer waits for a slice at most, and a decision that was cut
+off in the middle goes on where it stopped. What the pairs were before is kept beside the decision.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from memory.bulk import insert_rows, key_list
+from memory.curation import UNARCHIVED
+from memory.curation.decisions import change
+from memory.models import BulkChange, BulkDecision, PreferencePair, ReviewStatus, SftPair
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# Pairs of a transaction: some 0.2 s on SQLite, for which other writers wait.
+SLICE_ROWS = 2_000
+# How long one request goes on with slices before it tells how far it has come.
+REQUEST_SECONDS = 2.0
+
+Action = BulkDecision.Action
+MODELS: dict[str, type[SftPair] | type[PreferencePair]] = {
+    BulkDecision.Channel.SFT: SftPair,
+    BulkDecision.Channel.PREFERENCE: PreferencePair,
+}
+_CHANNELS = {model: channel for channel, model in MODELS.items()}
+# What each action sets, and on which pairs it changes anything.
+_VALUES: dict[str, dict[str, Any]] = {
+    Action.APPROVE: {"review_status": ReviewStatus.APPROVED},
+    Action.REJECT: {"review_status": ReviewStatus.REJECTED},
+    Action.REOPEN: {"review_status": ReviewStatus.PENDING},
+    Action.REEMIT: {"is_used": False},
+    Action.UNARCHIVE: {"archived_at": None},
+}
+_CHANGES: dict[str, Q] = {
+    Action.APPROVE: ~Q(review_status=ReviewStatus.APPROVED),
+    Action.REJECT: ~Q(review_status=ReviewStatus.REJECTED),
+    Action.REOPEN: ~Q(review_status=ReviewStatus.PENDING),
+    Action.REEMIT: Q(is_used=True),
+    Action.UNARCHIVE: Q(archived_at__isnull=False),
+}
+_BEFORE = ("review_status", "archived_at")
+_DONE = {
+    Action.APPROVE: "approved",
+    Action.REJECT: "rejected",
+    Action.REOPEN: "put back to pending",
+    Action.REEMIT: "re-emitted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many pairs a filter has, and how many of them a decision would change."""
+
+    matching: int
+    changing: int
+
+    @property
+    def left_alone(self) -> int:
+        """Pairs that are as wanted already."""
+        return self.matching - self.changing
+
+
+def preview(*, pairs: QuerySet[Any], action: str) -> Preview:
+    """Return what `action` would do to `pairs`; nothing is changed."""
+    counts = pairs.order_by().aggregate(matching=Count("pk"), changing=Count("pk", filter=_CHANGES[action]))
+    return Preview(**counts)
+
+
+def begin(
+    *, pairs: QuerySet[Any], action: str, user: User, query: str = "", reason: str = "", is_selection: bool = False
+) -> BulkDecision:
+    """Write down a decision for `pairs`, which `advance` carries out."""
+    # Rows that come into the filter from now on, at either end, are not meant.
+    ends = pairs.order_by().filter(_CHANGES[action]).aggregate(lowest=Min("pk"), highest=Max("pk"))
+    is_empty = ends["lowest"] is None
+    return BulkDecision.objects.create(
+        channel=_CHANNELS[pairs.model],
+        action=action,
+        decided_by=user,
+        query=query,
+        reason=reason,
+        is_selection=is_selection,
+        lowest_id=ends["lowest"] or 0,
+        next_id=ends["highest"] or 0,
+        finished_at=timezone.now() if is_empty else None,
+    )
+
+
+def decide_selected(*, pairs: QuerySet[Any], action: str, user: User, reason: str = "") -> BulkDecision | None:
+    """Carry out a decision for rows that were chosen one by one, all or none of them; None where all are so already."""
+    with transaction.atomic(using=pairs.db):
+        if not pairs.filter(_CHANGES[action]).exists():
+            return None
+        decision = begin(pairs=pairs, action=action, user=user, reason=reason, is_selection=True)
+        while decision.has_more:
+            decision = _decide_slice(decision.pk, pairs)
+    return decision
+
+
+def advance(decision: BulkDecision, *, pairs: QuerySet[Any], seconds: float = REQUEST_SECONDS) -> BulkDecision:
+    """Carry a decision for `pairs`, the rows of its filter, further for some `seconds`; return it as it is then."""
+    until = time.monotonic() + seconds
+    while decision.has_more and decision.undo_began_at is None:
+        decision = _decide_slice(decision.pk, pairs)
+        if time.monotonic() >= until:
+            break
+    return decision
+
+
+def undo(decision: BulkDecision, *, user: User, seconds: float = REQUEST_SECONDS) -> BulkDecision:
+    """Put back the pairs that a decision changed, for some `seconds`; return it as it is then.
+
+    A pair that anybody has changed since, or that a night or a training run has, is left alone. What of the decision
+    was still to be done is not done any more.
+    """
+    with transaction.atomic():
+        decision = BulkDecision.objects.select_for_update().get(pk=decision.pk)
+        if decision.undo_began_at is None:
+            decision.undo_began_at, decision.undone_by = timezone.now(), user
+            decision.save(update_fields=["undo_began_at", "undone_by"])
+    until = time.monotonic() + seconds
+    while decision.has_more:
+        decision = _undo_slice(decision.pk, user)
+        if time.monotonic() >= until:
+            break
+    return decision
+
+
+def _decide_slice(key: int, pairs: QuerySet[Any]) -> BulkDecision:
+    with transaction.atomic():
+        # Two requests that carry on the same decision take turns.
+        decision = BulkDecision.objects.select_for_update().get(pk=key)
+        if decision.undo_began_at is not None or decision.finished_at is not None:
+            return decision
+        meant = pairs.filter(_CHANGES[decision.action], pk__gte=decision.lowest_id, pk__lte=decision.next_id)
+        keys = list(meant.order_by("-pk").values_list("pk", flat=True)[:SLICE_ROWS])
+        if keys:
+            decision.changed += _change(decision, keys)
+            decision.next_id = keys[-1] - 1
+        if len(keys) < SLICE_ROWS:
+            decision.finished_at = timezone.now()
+        decision.save(update_fields=["changed", "next_id", "finished_at"])
+    return decision
+
+
+def _change(decision: BulkDecision, keys: list[int]) -> int:
+    """Change those pairs of `keys` that are not as wanted yet, with what they were kept beside the decision."""
+    model = MODELS[decision.channel]
+    using = model.objects.db
+    before = list(_locked(model, keys).filter(_CHANGES[decision.action]).values_list("pk", *_BEFORE))
+    changing = key_list([row[0] for row in before], using=using)
+    changed = change(
+        model.objects.filter(pk__in=changing),
+        _VALUES[decision.action],
+        user=decision.decided_by,
+        reason=_reason(decision),
+    )
+    insert_rows(BulkChange, ["decision_id", "pair_id", *_BEFORE], [(decision.pk, *row) for row in before], using=using)
+    changes = BulkChange.objects.filter(decision=decision, pair_id__in=changing)
+    changes.update(history_id=Subquery(_newest_record(model, "pair_id")))
+    return changed
+
+
+def _reason(decision: BulkDecision) -> str:
+    """Return what the history of each pair says of the decision."""
+    # Nights leave a pair alone whose history has these very words.
+    if decision.action == Action.UNARCHIVE:
+        return UNARCHIVED
+    words = f"bulk {decision.pk}: {_DONE[decision.action]}"
+    return f"{words}: {decision.reason}" if decision.reason else words
+
+
+def _newest_record(model: type[SftPair] | type[PreferencePair], key: str) -> QuerySet[Any]:
+    """Return the newest record in the history of the pair that the outer query names by `key`."""
+    records = model.history.filter(id=OuterRef(key)).order_by("-history_id")
+    newest: QuerySet[Any] = records.values("history_id")[:1]
+    return newest
+
+
+def _undo_slice(key: int, user: User) -> BulkDecision:
+    with transaction.atomic():
+        decision = BulkDecision.objects.select_for_update().get(pk=key)
+        changes = BulkChange.objects.filter(decision=decision)
+        keys = list(changes.order_by("-pair_id").values_list("pair_id", flat=True)[:SLICE_ROWS])
+        restored = _restore(decision, keys, user) if keys else 0
+        changes.filter(pair_id__in=key_list(keys, using=changes.db)).delete()
+        decision.restored += restored
+        decision.left_alone += len(keys) - restored
+        if len(keys) < SLICE_ROWS:
+            decision.undone_at = timezone.now()
+        decision.save(update_fields=["restored", "left_alone", "undone_at"])
+    return decision
+
+
+def _restore(decision: BulkDecision, keys: list[int], user: User) -> int:
+    """Put back those pairs of `keys` that are as the decision left them; return how many there were."""
+    model = MODELS[decision.channel]
+    before = BulkChange.objects.filter(decision=decision, pair_id=OuterRef("pk"))
+    as_decided = _locked(model, keys).filter(**_lookups(_VALUES[decision.action]))
+    untouched = as_decided.filter(Exists(before.filter(history_id=Subquery(_newest_record(model, "pair_id")))))
+    (column,) = _VALUES[decision.action]
+    # Only used pairs are emitted again, so that what they were need not be looked up.
+    value = True if column == "is_used" else Subquery(before.values(column)[:1])
+    return change(untouched, {column: value}, user=user, reason=f"bulk {decision.pk} undone")
+
+
+def _lookups(values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}__isnull" if value is None else name: value is None or value for name, value in values.items()}
+
+
+def _locked(model: type[SftPair] | type[PreferencePair], keys: list[int]) -> QuerySet[Any]:
+    """Lock the pairs of `keys`, in the order in which everybody does, and return them."""
+    rows = model.objects.filter(pk__in=key_list(keys, using=model.objects.db))
+    list(rows.order_by("pk").select_for_update().values_list("pk"))
+    return rows
+
+

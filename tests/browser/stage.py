@@ -1,0 +1,71 @@
+"""Fill a site's database with what a person finds in the morning: `python -m tests.browser.stage FOLDER`.
+
+The shipped demo's conversations, pairs of both channels, a training of a tiny model, a night, and one row of whatever
+these leave out. The last line that it prints is a JSON object of the site's addresses by name.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import django
+import yaml
+from django.core.management import call_command
+
+CONVERSATIONS = Path(__file__).resolve().parents[2] / "memory/demo/conversations.jsonl"
+# Enough steps for a curve, few enough for a few seconds.
+TRAINING_STEPS = 30
+
+
+def main(folder: Path) -> None:
+    """Fill the database that the environment names; write configs and artifacts into `folder`."""
+    django.setup()
+    _people()
+    call_command("import_conversations", CONVERSATIONS)
+    call_command("extract_sft_pairs", "--all")
+    _write_config(folder)
+    call_command("train_dual", config=str(folder / "configs" / "tiny.yaml"))
+    call_command("nightly_maintenance", skip=["train", "evaluate"])
+    # Only now are there models to import.
+    from tests.dualchannel_site.desk.addresses import all_addresses
+    from tests.dualchannel_site.desk.stock import stock
+
+    stock()
+    print(json.dumps({address.name: address.path for address in all_addresses()}))  # noqa: T201
+
+
+def _people() -> None:
+    from django.contrib.auth.models import Group, User
+
+    from tests.browser.site import PASSWORD
+
+    User.objects.create_superuser("anna", password=PASSWORD)
+    for role in ("viewer", "curator", "operator"):
+        person = User.objects.create_user(role, password=PASSWORD, is_staff=True)
+        person.groups.add(Group.objects.get(name=role))
+
+
+def _write_config(folder: Path) -> None:
+    from tests.training.tiny_model import make_tiny_model
+
+    configs = folder / "configs"
+    configs.mkdir()
+    make_tiny_model(folder / "model")
+    config = {
+        "model_name_or_path": str(folder / "model"),
+        "output_dir": "lora/tiny",
+        "sft_batch_size": 4,
+        "preference_batch_size": 2,
+        "min_sft_pairs": 4,
+        "min_preference_pairs": 4,
+        "max_steps": TRAINING_STEPS,
+        "max_length": 128,
+        "mixed_precision": "no",
+        "sft_filters": {"unused_only": False},
+        "preference_filters": {"unused_only": False},
+    }
+    (configs / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,123 @@
+"""Each kind of job does what its command does, and its row says how that went."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from dualchannel_site.desk.jobs.results import result_tables
+from dualchannel_site.desk.jobs.work import work
+from dualchannel_site.desk.models import Job
+from maintenance.models import MaintenanceRun
+from maintenance.nightly import night_lock
+from memory.models import SftPair
+from tests.memory import rows
+from tests.training.rows import preference_pairs, sft_pairs
+
+pytestmark = pytest.mark.django_db
+
+
+def done(kind: Job.Kind, **options: Any) -> Job:
+    """Return a job of that kind after its work."""
+    now = timezone.now()
+    job = Job.objects.create(kind=kind, options=options, status=Job.Status.RUNNING, started_at=now, heartbeat_at=now)
+    work(job.pk, worker=os.getppid())
+    job.refresh_from_db()
+    assert job.finished_at is not None
+    return job
+
+
+def talk(name: str, **fields: Any) -> None:
+    conversation = rows.conversation(name)
+    question = rows.message(conversation, "m1", role="user", content=f"What is {name} called?", **fields)
+    rows.message(conversation, "m2", parent=question, content=f"{name} is called Pixel.", **fields)
+
+
+def test_an_extraction_stores_pairs_and_counts_them() -> None:
+    talk("the dog")
+    talk("the cat")
+    job = done(Job.Kind.EXTRACTION, since=None)
+    assert (job.status, job.error) == ("succeeded", "")
+    assert job.result["created"] == SftPair.objects.count() == 2
+    assert (job.progress_text, job.progress_share) == ("2 of 2 conversations", 1.0)
+
+
+def test_an_extraction_since_a_day_leaves_out_what_is_older() -> None:
+    talk("the dog", created_at="2026-01-01T00:00:00Z")
+    talk("the cat", created_at="2026-03-01T00:00:00Z")
+    job = done(Job.Kind.EXTRACTION, since="2026-02-01T00:00:00+00:00")
+    assert job.result["created"] == 1
+    assert SftPair.objects.get().instruction == "What is the cat called?"
+
+
+def test_a_plan_says_what_would_be_trained_and_changes_nothing(configs: Path) -> None:
+    sft_pairs(8)
+    preference_pairs(8)
+    job = done(Job.Kind.PLAN, config="small.yaml", overrides=["max_steps=6"])
+    assert (job.status, job.error) == ("succeeded", "")
+    assert job.result["steps"] == 6
+    assert job.result["sft"]["pool"] == 8
+    assert "some/model are not on this machine yet" in job.result["memory_estimate_reason"]
+    assert not SftPair.objects.filter(is_used=True).exists()
+
+
+def test_a_plan_of_too_few_pairs_says_so_in_one_line(configs: Path) -> None:
+    job = done(Job.Kind.PLAN, config="small.yaml", overrides=[])
+    assert job.status == "failed"
+    assert "min_sft_pairs" in job.error
+    assert "Traceback" in job.traceback
+    assert job.exception_class == "training.selection.NotEnoughPairs"
+
+
+def test_a_config_that_went_away_meanwhile_is_named(configs: Path) -> None:
+    (configs / "small.yaml").unlink()
+    (configs / "other.yaml").write_text("")
+    job = done(Job.Kind.PLAN, config="small.yaml", overrides=[])
+    assert job.status == "failed"
+    assert "allowed other.yaml" in job.error
+
+
+def test_a_night_takes_its_steps_and_is_linked(settings: Settings, tmp_path: Path) -> None:
+    settings.ARTIFACTS_DIR = tmp_path
+    job = done(Job.Kind.NIGHT, steps=["extract", "reemit"], dry_run=False)
+    assert (job.status, job.error) == ("succeeded", "")
+    assert set(job.result["steps"]) == {"extract", "reemit"}
+    (table,) = result_tables(job, with_texts=False)
+    assert [row[:2] for row in table.rows] == [("extract", "succeeded"), ("reemit", "succeeded")]
+    assert job.maintenance_run == MaintenanceRun.objects.get()
+
+
+def test_a_night_with_a_failed_step_has_failed_and_keeps_its_result(settings: Settings, tmp_path: Path) -> None:
+    settings.ARTIFACTS_DIR = tmp_path
+    (tmp_path / "maintenance").mkdir()
+    # No folder of backups can be made where a file is.
+    (tmp_path / "maintenance" / "backups").write_text("")
+    job = done(Job.Kind.NIGHT, steps=["reemit", "housekeeping"], dry_run=False)
+    assert job.status == "failed"
+    assert job.error.startswith("housekeeping: ")
+    assert job.result["steps"]["reemit"]["status"] == "succeeded"
+
+
+def test_a_second_night_at_once_is_told_who_works(settings: Settings, tmp_path: Path) -> None:
+    settings.ARTIFACTS_DIR = tmp_path
+    with night_lock(tmp_path):
+        job = done(Job.Kind.NIGHT, steps=["reemit"], dry_run=False)
+    assert job.status == "failed"
+    assert "allowed is one night at a time" in job.error
+    assert job.maintenance_run is None
+
+
+def test_a_job_that_is_stopped_says_by_whom(monkeypatch: pytest.MonkeyPatch, django_user_model: Any) -> None:
+    def stopped(job: Job, report: Any) -> None:
+        job.cancel(user=django_user_model.objects.create(username="anna"))
+        raise KeyboardInterrupt
+
+    from dualchannel_site.desk.jobs import extraction
+
+    monkeypatch.setattr(extraction, "extract_pairs", stopped)
+    job = done(Job.Kind.EXTRACTION, since=None)
+    assert (job.status, job.error) == ("cancelled", "stopped")
+    assert job.cancelled_by == django_user_model.objects.get(username="anna")

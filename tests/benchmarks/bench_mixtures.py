@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _against_drift(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, A
     }
     for name, changes in in_place.items():
         changed = scene.config(**without, **changes)
-        yield f"no retention, {name}", lambda changed=changed: _ours(scene, changed, steps)
+        yield f"no retention, {name}", partial(_ours, scene, changed, steps)
     twice = scene.config(retention=config.retention.model_copy(update={"weight": 2 * config.retention.weight}))
     yield "preference only, retention twice as heavy", lambda: _ours(scene, twice, preference)
     slow = scene.config(**half_rates)

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 DOCS = Path(__file__).resolve().parent
-OWN_APPS = ("memory", "training", "maintenance")
+OWN_APPS = ("memory", "training", "maintenance", "dualchannel_site.desk")
 # What Django adds to every command is not ours to document.
 DJANGO_OPTIONS = (
     *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color"),

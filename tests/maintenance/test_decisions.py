@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from maintenance.decisions import UndecidableError, accept, dismiss
+from maintenance.decisions import UndecidableError, accept, dismiss, reopen
 from maintenance.models import Proposal
 from memory.models import SftPair
 from tests.memory import rows
@@ -71,3 +71,14 @@ def test_a_newer_pair_that_was_rejected_meanwhile_stops_all_of_them(curator: Use
     good.refresh_from_db()
     assert good.status == "open"
     assert not SftPair.objects.exclude(merged_into=None).exists()
+
+
+def test_what_is_reopened_can_be_decided_again(curator: User) -> None:
+    found, waiting = proposal(), proposal()
+    dismiss(proposals=Proposal.objects.filter(pk=found.pk), user=curator)
+    assert reopen(proposals=Proposal.objects.all()) == 1
+    found.refresh_from_db()
+    assert (found.status, found.decided_by, found.decided_at) == ("open", None, None)
+    assert accept(proposals=Proposal.objects.all(), user=curator) == 2
+    waiting.refresh_from_db()
+    assert waiting.status == "accepted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -172,12 +172,12 @@ def _absorb(case: _Case) -> Outcome:
 
 
 def _swap(case: _Case) -> Outcome:
-    curation.swap(pair=case.pair, user=case.user)
+    curation.swap(pair=cast(PreferencePair, case.pair), user=case.user)
     return Outcome(f"Pair {case.pair.pk}: answers swapped, and approved.", changed=case.pair.pk)
 
 
 def _tie(case: _Case) -> Outcome:
-    return _changed(case, curation.tie(pair=case.pair, user=case.user), "rejected as a tie")
+    return _changed(case, curation.tie(pair=cast(PreferencePair, case.pair), user=case.user), "rejected as a tie")
 
 
 def _undo(case: _Case) -> Outcome:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -37,9 +36,7 @@ def channel_name(pair: SftPair | PreferencePair) -> str:
     return "memory" if isinstance(pair, SftPair) else "preference"
 
 
-def decide(
-    desk: Client, pair: SftPair | PreferencePair, decision: str, *, htmx: bool = True, **form: Any
-) -> HttpResponse:
+def decide(desk: Client, pair: SftPair | PreferencePair, decision: str, *, htmx: bool = True, **form: Any) -> Any:
     """Send a decision as the page does, on the pair as it is now unless `seen` says otherwise."""
     address = reverse("desk:decide", args=[channel_name(pair), pair.pk])
     pair.refresh_from_db()
@@ -47,7 +44,7 @@ def decide(
     return desk.post(address, values, headers={"HX-Request": "true"} if htmx else {})
 
 
-def undo(desk: Client, channel: str = "memory") -> HttpResponse:
+def undo(desk: Client, channel: str = "memory") -> Any:
     return desk.post(reverse("desk:undo", args=[channel]), headers={"HX-Request": "true"})
 
 
@@ -209,7 +206,7 @@ class TestMerging:
     def test_into_nothing_is_refused(self, typed: str, decision: str, desk: Client) -> None:
         pair, _following = two_pairs()
         name = "into" if decision == "merge" else "other"
-        response = decide(desk, pair, decision, **{name: typed})
+        response = decide(desk, pair, decision, htmx=True, **{name: typed})
         assert response.status_code == 400
         assert f"{name}: got" in response.content.decode()
 
@@ -304,7 +301,8 @@ class TestUndoing:
     ) -> None:
         pair, other = two_pairs(**USED)
         before = state(pair)
-        decide(desk, pair, decision, **{name: other.pk if value == "other" else value for name, value in form.items()})
+        form = {name: other.pk if value == "other" else value for name, value in form.items()}
+        decide(desk, pair, decision, htmx=True, **form)
         assert state(pair) != before
         response = undo(desk)
         assert (response.status_code, shown(response)) == (200, pair.pk)
@@ -389,7 +387,7 @@ class TestWhoMayDecide:
         client.force_login(viewer())
         pair = rows.sft_pair()
         form = {"field": "response", "text": "Rex.", "into": pair.pk}
-        assert decide(client, pair, decision, **form).status_code == 403
+        assert decide(client, pair, decision, htmx=True, **form).status_code == 403
         pair.refresh_from_db()
         assert (pair.review_status, pair.response, pair.history.exists()) == ("pending", "Pixel.", False)
 
@@ -435,4 +433,4 @@ def test_a_pair_that_is_not_there_is_not_found(desk: Client) -> None:
 def state(pair: SftPair) -> dict[str, Any]:
     """Return what a person sees of a pair, whatever its history."""
     names = ("response", "instruction", "review_status", "is_used", "merged_into_id", "archived_at", "content_hash")
-    return SftPair.objects.values(*names).get(pk=pair.pk)
+    return dict(SftPair.objects.values(*names).get(pk=pair.pk))

@@ -191,6 +191,14 @@ class TestMemory:
         (shown,) = desk.get(address(pair)).context["card"].drafts
         assert shown.similarity == 0.93
 
+    @pytest.mark.parametrize(
+        "metadata",
+        [[], {"collapsed_drafts": 3}, {"collapsed_drafts": [3, {}, {"message": [1], "similarity": "high"}]}],
+    )
+    def test_other_metadata_of_an_imported_pair_do_no_harm(self, metadata: Any, desk: Client) -> None:
+        (shown,) = desk.get(address(dialogue(drafts=1, metadata=metadata))).context["card"].drafts
+        assert shown.similarity is None
+
     def test_a_pair_without_a_conversation_is_shown_too(self, desk: Client) -> None:
         assert "Pixel." in desk.get(address(rows.sft_pair())).content.decode()
 

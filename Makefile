@@ -39,7 +39,7 @@ endif
 
 test-slow: $(INSTALLED) $(SHAREGPT)  ## The tests that load the real models, and those on a PostgreSQL server.
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/pytest -n 0 -m slow
-	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training tests/maintenance
+	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training tests/maintenance tests/dualchannel_site/desk
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -60,6 +60,7 @@ bench: $(INSTALLED) $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extracti
 	$(PEERS)/bin/python -m tests.benchmarks.bench_on_disk
 	$(BIN)/python -m tests.benchmarks.bench_clusters
 	$(BIN)/python -m tests.benchmarks.bench_night artifacts/bench
+	$(BIN)/python -m tests.benchmarks.bench_pages artifacts/bench
 
 bench-training: $(INSTALLED)  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
 	$(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA)

@@ -1,4 +1,4 @@
-"""One decision for all pairs of a filter: counted first, done in slices, undone as far as nobody has changed them since.
+"""One decision for all pairs of a filter: counted first, done in slices, undone where nobody has changed them since.
 
 Each slice is a transaction of its own, so that another writer waits for a slice at most, and a decision that was cut
 off in the middle goes on where it stopped. What the pairs were before is kept beside the decision.
@@ -49,7 +49,7 @@ _CHANGES: dict[str, Q] = {
     Action.UNARCHIVE: Q(archived_at__isnull=False),
 }
 _BEFORE = ("review_status", "archived_at")
-_DONE = {
+_DONE: dict[str, str] = {
     Action.APPROVE: "approved",
     Action.REJECT: "rejected",
     Action.REOPEN: "put back to pending",
@@ -223,5 +223,3 @@ def _locked(model: type[SftPair] | type[PreferencePair], keys: list[int]) -> Que
     rows = model.objects.filter(pk__in=key_list(keys, using=model.objects.db))
     list(rows.order_by("pk").select_for_update().values_list("pk"))
     return rows
-
-

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from memory.admin.lists import LIST_TEXT_LENGTH, SlimChangeList, beginning, newest, sortable_columns
+from memory.admin.lists import LIST_TEXT_LENGTH, SlimChangeList, beginning, exact, newest, sortable_columns
 from memory.admin.paginator import BoundedPaginator
 
 
@@ -51,8 +51,10 @@ class DeskAdmin(ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Search texts within the newest rows alone; numbers and ids, which have an index, within all."""
-        is_text = any(not field.startswith("=") for field in self.get_search_fields(request))
-        if search_term and is_text:
+        fields = self.get_search_fields(request)
+        if search_term and fields and all(field.startswith("=") for field in fields):
+            return exact(queryset, [field.removeprefix("=") for field in fields], search_term.strip()), False
+        if search_term:
             queryset = newest(queryset)
         found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
         return found, may_have_duplicates

@@ -190,5 +190,3 @@ def _problem(action: str, reason: str) -> str:
 
 def _person(request: HttpRequest) -> User:
     return cast("User", request.user)
-
-

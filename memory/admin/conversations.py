@@ -47,7 +47,8 @@ class ConversationChangeList(SlimChangeList):
             .annotate(n=Count("pk"))
         )
         message_count = Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
-        return super().page_rows(rows).annotate(message_count=message_count)
+        counting: QuerySet[Any] = super().page_rows(rows).annotate(message_count=message_count)
+        return counting
 
 
 @admin.register(Conversation)

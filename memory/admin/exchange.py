@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
@@ -27,6 +27,9 @@ from memory.exchange.formats import csv_lines, json_lines
 from memory.exchange.pairs import REQUIRED
 from memory.exchange.resources import pages
 from memory.exchange.uploads import UploadStorage
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 # What TRL reads of a pair.
 _TEXTS = {"sftpair": ("context", "instruction", "response"), "preferencepair": ("prompt", "chosen", "rejected")}
@@ -132,7 +135,7 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
 
     def _log(self, request: HttpRequest, flag: int, text: str) -> None:
         LogEntry.objects.create(
-            user_id=request.user.pk,
+            user=cast("User", request.user),
             content_type=ContentType.objects.get_for_model(self.model),
             object_repr=str(self.opts.verbose_name_plural),
             action_flag=flag,

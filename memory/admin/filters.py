@@ -69,7 +69,7 @@ class NumberRangeFilter(CheckedFilter, RangeNumericFilter):
             if text in (None, ""):
                 continue
             try:
-                number = float(text)
+                number = float(str(text))
             except ValueError:
                 number = math.nan
             if not math.isfinite(number):
@@ -212,7 +212,8 @@ class RunFilter(NumberFilter):
         link = queryset.model._meta.get_field("uses")
         name = link.field.name
         uses = link.related_model._default_manager.filter(run=number, **{f"{name}__isnull": False}).order_by()
-        return queryset.alias(scanned=_Scanned("pk")).filter(scanned__in=uses.values(name))
+        consumed: QuerySet[Any] = queryset.alias(scanned=_Scanned("pk")).filter(scanned__in=uses.values(name))
+        return consumed
 
 
 class ClusterFilter(NumberFilter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
 # Rows that a list counts and turns pages over; what lies behind them is reached by a filter or another order.
@@ -19,6 +20,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the st
     """
 
     template_name = "admin/memory/pagination.html"
+
+    object_list: QuerySet[Any]
 
     @cached_property
     def _keys(self) -> list[Any]:
@@ -39,4 +42,4 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # generic in the st
         number = self.validate_number(number)
         start = (number - 1) * self.per_page
         keys = self._keys[start : min(start + self.per_page, self.count)]
-        return self._get_page(self.object_list.filter(pk__in=keys), number, self)
+        return Page(self.object_list.filter(pk__in=keys), number, self)

@@ -89,7 +89,10 @@ class FilterDesk(DeskAdmin):
         for field, value in (("name", name), ("query", query)):
             if not 0 < len(value) <= (longest[field] or 0):
                 return f"{field}: got {len(value)} characters, allowed 1 to {longest[field]}"
-        if SavedFilter.objects.filter(owner=cast("User", request.user), model=self.opts.label_lower).count() >= MAX_SAVED:
+        if (
+            SavedFilter.objects.filter(owner=cast("User", request.user), model=self.opts.label_lower).count()
+            >= MAX_SAVED
+        ):
             return f"saved filters: got one more than {MAX_SAVED}, allowed {MAX_SAVED} for a list"
         return ""
 

@@ -50,9 +50,7 @@ def pair_of_cells(model: type[SftPair] | type[PreferencePair], cells: Mapping[st
     )
 
 
-def pair_of_record(
-    model: type[SftPair] | type[PreferencePair], record: Mapping[str, Any]
-) -> SftPair | PreferencePair:
+def pair_of_record(model: type[SftPair] | type[PreferencePair], record: Mapping[str, Any]) -> SftPair | PreferencePair:
     """Return a new pair from a record in one of TRL's forms, not stored yet.
 
     Raises:

@@ -36,9 +36,7 @@ class BulkDecision(models.Model):
     next_id = models.BigIntegerField(help_text="Pairs up to this number are still to be decided, newest first.")
     changed = models.PositiveIntegerField(default=0, help_text="Pairs that were not so before.")
     finished_at = models.DateTimeField(null=True, blank=True, help_text="Empty while pairs are still to be decided.")
-    undone_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    undone_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     undo_began_at = models.DateTimeField(null=True, blank=True)
     restored = models.PositiveIntegerField(default=0, help_text="Pairs that the undoing put back.")
     left_alone = models.PositiveIntegerField(default=0, help_text="Pairs that had been changed since.")

@@ -14,7 +14,6 @@ from memory import rules
 from memory.models.querysets import PreferencePairQuerySet, SftPairQuerySet
 from memory.text import content_hash, preference_hash, trimmed
 
-
 LISTED_FIELDS = [
     *("id", "review_status", "source", "is_used", "archived_at", "merged_into", "created_at", "confidence"),
     "reward_intensity",

@@ -116,6 +116,7 @@ def _run(given: argparse.Namespace, url: str) -> dict[str, tuple[float, int]]:
 def _measured(pairs: int) -> dict[str, tuple[float, int]]:
     """Return for each page the median time in ms and the number of its queries."""
     os.environ.setdefault("SECRET_KEY", "a-key-for-benchmarks-only")
+    os.environ["ALLOWED_HOSTS"] = "127.0.0.1"
     import django
 
     django.setup()
@@ -155,8 +156,10 @@ def _timed(client: Any, address: str, data: dict[str, str] | None) -> tuple[floa
 def _pages() -> Iterator[tuple[str, tuple[str, dict[str, str] | None]]]:
     from django.apps import apps
     from django.contrib import admin
+    from django.http import HttpRequest
     from django.urls import reverse
 
+    asked = HttpRequest()
     for label, filters in LISTS.items():
         model = apps.get_model(label)
         desk = admin.site._registry[model]
@@ -166,8 +169,8 @@ def _pages() -> Iterator[tuple[str, tuple[str, dict[str, str] | None]]]:
         for found in filters:
             query = urlencode(found)
             yield f"{label} {query}", (f"{address}?{query}", None)
-        shown = ["action_checkbox", *desk.get_list_display(None)] if desk.actions else desk.get_list_display(None)
-        for column in desk.get_sortable_by(None):
+        shown = ["action_checkbox", *desk.get_list_display(asked)] if desk.actions else desk.get_list_display(asked)
+        for column in desk.get_sortable_by(asked) or ():
             place = list(shown).index(column)
             for sign in ("", "-"):
                 yield f"{label} in order {sign}{_name(column)}", (f"{address}?o={sign}{place}", None)
@@ -192,19 +195,20 @@ def _name(column: Any) -> str:
 
 def _fill(pairs: int) -> None:
     from django.db import connection
+    from django.db.models.functions import Mod
 
     from memory.models import PairEmbedding, PreferencePair, SftPair
 
     fill_memory(np.random.default_rng(0), pairs)
     _fill_rest(pairs // 5)
     for model in (SftPair, PreferencePair):
-        rare = model.objects.extra(where=[f"id %% {RARE} = 7"])
-        rare.update(review_status="approved", confidence=0.2)
-        model.objects.extra(where=[f"id %% {RARE} = 8"]).update(archived_at="2026-01-01T00:00:00Z")
+        placed: Any = model.objects.alias(place=Mod("pk", RARE))
+        placed.filter(place=7).update(review_status="approved", confidence=0.2)
+        placed.filter(place=8).update(archived_at="2026-01-01T00:00:00Z")
         first = model.objects.earliest("pk").pk
-        model.objects.extra(where=[f"id %% {RARE} = 9"]).update(merged_into=first)
+        placed.filter(place=9).update(merged_into=first)
+    PairEmbedding.objects.update(cluster=Mod("pk", CLUSTERS))
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {PairEmbedding._meta.db_table} SET cluster = id %% {CLUSTERS}", [])
         # As every night does.
         cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
 
@@ -220,18 +224,29 @@ def _fill_rest(count: int) -> None:
 
     now = datetime.now(UTC)
     talks = list(reserve_ids(Conversation, count // 4 + 1))
-    columns = ("id", "source_system", "external_id", "title", "participant", "training_allowed", "updated_at", "metadata")
-    insert_rows(
-        Conversation, columns, [(key, "bench", str(key), f"Talk {key}", "somebody", True, now, {}) for key in talks]
+    talk_columns = (
+        "id",
+        "source_system",
+        "external_id",
+        "title",
+        "participant",
+        "training_allowed",
+        "updated_at",
+        "metadata",
     )
-    columns = (
+    insert_rows(
+        Conversation,
+        talk_columns,
+        [(key, "bench", str(key), f"Talk {key}", "somebody", True, now, {}) for key in talks],
+    )
+    message_columns = (
         *("conversation_id", "external_id", "branch_position", "is_active_branch", "role", "kind"),
         *("internal_generated", "content", "original_content", "created_at", "reward_intensity", "reward_observed"),
         "model_name",
     )
     insert_rows(
         Message,
-        columns,
+        message_columns,
         [
             (
                 *(talks[number // 4], str(number), 0, number % RARE > 0, ("user", "assistant")[number % 2], "dialogue"),
@@ -240,12 +255,12 @@ def _fill_rest(count: int) -> None:
             for number in range(count)
         ],
     )
-    columns = (
+    pair_columns = (
         *("prompt", "chosen", "rejected", "source", "margin", "created_at", "content_hash", "metadata", "confidence"),
         *("sampling_weight", "review_status", "is_used"),
     )
     prompt = [{"role": "user", "content": "Say something about it."}]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for number in range(count):
         chosen, rejected = f"Answer {number} said shortly.", f"Answer {number}, " + "at some length " * 20
         rows.append(
@@ -254,11 +269,11 @@ def _fill_rest(count: int) -> None:
                 *(preference_hash(prompt, chosen, rejected), {}, 1.0, 1.0, "pending", False),
             )
         )
-    insert_rows(PreferencePair, columns, rows)
+    insert_rows(PreferencePair, pair_columns, rows)
     run = TrainingRun.objects.create(config_path="small", config={}, status="succeeded")
     few = SftPair.objects.order_by("pk").values_list("pk", flat=True)[:100]
-    columns = ("run_id", "sft_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
-    insert_rows(PairUse, columns, [(run.pk, key, 1, 0, 0.1, "0" * 64, now) for key in few])
+    use_columns = ("run_id", "sft_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
+    insert_rows(PairUse, use_columns, [(run.pk, key, 1, 0, 0.1, "0" * 64, now) for key in few])
 
 
 def _rows(figures: dict[str, dict[str, tuple[float, int]]]) -> Iterator[list[str]]:

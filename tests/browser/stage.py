@@ -1,7 +1,7 @@
 """Fill a site's database with what a person finds in the morning: `python -m tests.browser.stage FOLDER`.
 
 The shipped demo's conversations, pairs of both channels, a training of a tiny model, a night, and one row of whatever
-these leave out. The last line that it prints is a JSON object of the site's addresses by name.
+else there are pages for. The last line that it prints is a JSON object of the site's addresses by name.
 """
 
 import json
@@ -24,13 +24,12 @@ def main(folder: Path) -> None:
     call_command("import_conversations", CONVERSATIONS)
     call_command("extract_sft_pairs", "--all")
     _write_config(folder)
-    call_command("train_dual", config=str(folder / "configs" / "tiny.yaml"))
-    call_command("nightly_maintenance", skip=["train", "evaluate"])
+    call_command("train_dual", "--config", str(folder / "configs" / "tiny.yaml"))
+    call_command("nightly_maintenance", "--skip", "train", "evaluate")
     # Only now are there models to import.
     from tests.dualchannel_site.desk.addresses import all_addresses
-    from tests.dualchannel_site.desk.stock import stock
 
-    stock()
+    _leftovers()
     print(json.dumps({address.name: address.path for address in all_addresses()}))  # noqa: T201
 
 
@@ -43,6 +42,24 @@ def _people() -> None:
     for role in ("viewer", "curator", "operator"):
         person = User.objects.create_user(role, password=PASSWORD, is_staff=True)
         person.groups.add(Group.objects.get(name=role))
+
+
+def _leftovers() -> None:
+    """Store a row of what neither a training nor a night has made."""
+    from axes.models import AccessAttempt
+    from django.contrib.auth.models import User
+
+    from dualchannel_site.desk.models import Job
+    from maintenance.models import ArchiveFile, MaintenanceRun
+    from memory.models import BulkDecision, SavedFilter, SftPair
+
+    anna = User.objects.get(username="anna")
+    ArchiveFile.objects.create(run=MaintenanceRun.objects.latest("pk"), path="pairs.jsonl.gz", sha256="0" * 64)
+    AccessAttempt.objects.create(username="carl", ip_address="192.0.2.1", user_agent="-", failures_since_start=5)
+    SavedFilter.objects.create(owner=anna, model="memory.sftpair", name="used pairs", query="is_used__exact=1")
+    newest = SftPair.objects.latest("pk").pk
+    BulkDecision.objects.create(channel="sft", action="approve", decided_by=anna, lowest_id=newest, next_id=newest)
+    Job.objects.create(kind="extraction", status="succeeded", requested_by=anna, options={"since": None})
 
 
 def _write_config(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Pages in a real browser, light and dark, wide and narrow: no error, no barrier, nothing wider than the window."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 WIDTHS = (1280, 390)
 HEIGHT = 900
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = [
     "admin:index",
     "admin:memory_sftpair_changelist",
@@ -119,8 +120,11 @@ def test_a_broken_page_is_noticed(contexts: Mapping[str, BrowserContext], site: 
             document.body.append(script);
             const image = document.createElement("img");
             image.src = "/static/no-such-dog.png";
-            image.style.width = "3000px";
             document.body.append(image);
+            const wide = document.createElement("div");
+            wide.style.width = "3000px";
+            wide.textContent = "wide";
+            document.body.append(wide);
             setTimeout(() => { throw new Error("no dog"); }, 0);
         }"""
     )

@@ -124,16 +124,17 @@ class TestDeciding:
     @pytest.mark.parametrize(
         ("form", "problem"),
         [
-            ({"action": "delete"}, "action: got &#x27;delete&#x27;, allowed approve, reject, reopen, reemit, unarchive"),
+            (
+                {"action": "delete"},
+                "action: got &#x27;delete&#x27;, allowed approve, reject, reopen, reemit, unarchive",
+            ),
             ({"action": "approve", "query": "confidence_to=x"}, "confidence: got &#x27;x&#x27;, allowed a number"),
             ({"action": "approve", "query": "nonsense=1"}, "allowed the filters of this list"),
             ({"action": "approve", "query": "is_used__exact=maybe"}, "allowed the filters of this list"),
             ({"action": "reemit", "reason": "x" * 61}, "reason: got 61 characters, allowed 60 or less"),
         ],
     )
-    def test_nonsense_is_refused_with_one_line(
-        self, form: dict[str, str], problem: str, admin_client: Client
-    ) -> None:
+    def test_nonsense_is_refused_with_one_line(self, form: dict[str, str], problem: str, admin_client: Client) -> None:
         rows.sft_pair(**USED)
         response = admin_client.post(reverse(BULK), {"query": "", "confirm": "yes", **form})
         assert response.status_code == 400
@@ -192,9 +193,7 @@ class TestSlices:
         for _ in range(5):
             rows.sft_pair()
         everything = SftPair.objects.all()
-        decision = advance(
-            begin(pairs=everything, action="approve", user=admin_user), pairs=everything, seconds=0
-        )
+        decision = advance(begin(pairs=everything, action="approve", user=admin_user), pairs=everything, seconds=0)
         undone(admin_client, decision)
         admin_client.post(reverse("admin:memory_bulk_continue", args=[decision.pk]))
         advance(decision, pairs=everything)

@@ -46,9 +46,9 @@ class TestPages:
         ("count", "words"),
         [
             (0, "No memory pairs"),
-            (1, "1–1 of 1 memory pair"),  # noqa: RUF001
-            (120, "1–50 of 120 memory pairs"),  # noqa: RUF001
-            (121, "1–50 of more than 120 memory pairs"),  # noqa: RUF001
+            (1, "1–1 of 1 memory pair"),
+            (120, "1–50 of 120 memory pairs"),
+            (121, "1–50 of more than 120 memory pairs"),
         ],
     )
     def test_rows_are_counted_up_to_a_bound(

@@ -19,19 +19,20 @@ from maintenance.models import (
     Proposal,
     RowChange,
 )
-from memory.models import PairEmbedding, SftPair
+from memory.models import BulkDecision, PairEmbedding, SftPair
 from tests.memory import rows
 from training.models import PairUse, TrainingRun
 
 pytestmark = pytest.mark.django_db
 
 # Queries of the list, of a search in it, of the page of one row. Two of each are session and user; a list counts its
-# rows and fetches them, a page asks for its content type.
+# rows and fetches them, and that of pairs asks for the saved filters; a page asks for its content type.
 QUERIES = {
     "memory.conversation": (5, 5, 6),
     "memory.message": (4, 4, 4),
-    "memory.sftpair": (4, 4, 4),
-    "memory.preferencepair": (4, 4, 4),
+    "memory.sftpair": (5, 5, 4),
+    "memory.preferencepair": (5, 5, 4),
+    "memory.bulkdecision": (4, 4, 4),
     "memory.replayentry": (4, 4, 4),
     "memory.importbatch": (5, 5, 4),
     "memory.pairembedding": (5, 5, 4),
@@ -59,6 +60,7 @@ def fill(count: int) -> None:
         pair = rows.sft_pair(conversation=talk, user_message=question, assistant_message=answer, metadata={"a": 1})
         preference = rows.preference_pair(conversation=talk, chosen=f"Dog {number}", chosen_message=answer)
         rows.replay_entry(message=answer, response="The dog.")
+        BulkDecision.objects.create(channel="sft", action="approve", query="q=dog", lowest_id=1, next_id=0)
         rows.embedding(pair, embedder="dog")
         PairEmbedding.objects.create(preference_pair=preference, embedder="dog", dimension=2, vector=bytes(4))
         run = TrainingRun.objects.create(config_path="dog.yaml", config={"seed": number})
@@ -131,7 +133,11 @@ def test_a_search_takes_as_many_queries_for_few_rows_as_for_many(
     words = (
         str(PairUse.objects.latest("pk").sft_pair_id) if label in {"memory.pairembedding", "training.pairuse"} else "do"
     )
-    words = {"memory.importbatch": "export", "maintenance.rowchange": str(newest_change())}.get(label, words)
+    words = {
+        "memory.importbatch": "export",
+        "memory.bulkdecision": str(BulkDecision.objects.latest("pk").pk),
+        "maintenance.rowchange": str(newest_change()),
+    }.get(label, words)
     with django_assert_num_queries(QUERIES[label][1]):
         response = admin_client.get(list_page(label), {"q": words})
     assert response.context["cl"].result_list
@@ -164,9 +170,10 @@ def test_a_list_leaves_big_columns_in_the_database(label: str, admin_client: Cli
     with CaptureQueriesContext(connection) as captured:
         admin_client.get(list_page(label))
     table = newest(label)._meta.db_table
-    (fetching,) = [query["sql"] for query in captured if f'SELECT "{table}"."id"' in query["sql"]]
+    # One for the keys, one for the rows of the page.
+    fetching = [query["sql"].partition(" FROM ")[0] for query in captured if f'SELECT "{table}"."id"' in query["sql"]]
     beginnings = r"SUBSTR(ING)?\([^)]*\)"
-    loaded = re.findall(rf'"{table}"."(\w+)"', re.sub(beginnings, "", fetching.partition(" FROM ")[0]))
+    loaded = re.findall(rf'"{table}"."(\w+)"', re.sub(beginnings, "", " ".join(fetching)))
     assert "id" in loaded
     assert BIG_COLUMNS.isdisjoint(loaded)
 
@@ -180,6 +187,7 @@ def test_a_list_shows_the_words_of_a_text_as_words(label: str, admin_client: Cli
     rows.preference_pair(chosen=attack, rejected=f"{attack}!", prompt=[{"role": "user", "content": attack}])
     rows.replay_entry(message=question, prompt=attack, response=attack, safety_flags=[attack])
     rows.embedding(pair, embedder=attack)
+    BulkDecision.objects.create(channel="sft", action="reemit", query=attack, reason=attack, lowest_id=1, next_id=0)
     rows.import_batch(path=attack, skipped=[{"where": attack, "reason": attack}], error=attack)
     run = TrainingRun.objects.create(
         config_path=attack, config={"a": attack}, error=attack, traceback=attack, metrics={"a": attack}, adapter=attack

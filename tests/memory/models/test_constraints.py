@@ -5,16 +5,21 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
+from django.utils import timezone
 
 from memory.models import (
+    BulkChange,
+    BulkDecision,
     Conversation,
     ImportBatch,
     Message,
     PairEmbedding,
     PreferencePair,
     ReplayEntry,
+    SavedFilter,
     SftPair,
 )
 from tests.memory import rows
@@ -53,6 +58,9 @@ CHECKS: dict[str, tuple[Callable[[], models.Model], dict[str, Any]]] = {
     "preferencepair_source_known": (rows.preference_pair, {"source": "rumour"}),
     "preferencepair_margin_in_unit_interval": (rows.preference_pair, {"margin": 1.01}),
     "exportedpair_channel_known": (rows.exported_pair, {"channel": "rumour"}),
+    "bulkdecision_channel_known": (lambda: bulk_decision(), {"channel": "rumour"}),
+    "bulkdecision_action_known": (lambda: bulk_decision(), {"action": "praise"}),
+    "bulkdecision_undone_after_begin": (lambda: bulk_decision(), {"undone_at": timezone.now()}),
 }
 
 # For every named uniqueness: how to make two rows of which the second must not be.
@@ -62,6 +70,14 @@ UNIQUE: dict[str, Callable[[], object]] = {
         rows.message(talk, "m1") for talk in [rows.conversation()] for _ in range(2)
     ],
     "exportedpair_once": lambda: [rows.exported_pair(content_hash=name) for name in "ab"],
+    "bulkchange_pair_once": lambda: [
+        BulkChange.objects.create(decision=decision, pair_id=1) for decision in [bulk_decision()] for _ in range(2)
+    ],
+    "savedfilter_name_once": lambda: [
+        SavedFilter.objects.create(owner=person, model="memory.sftpair", name="new", query="")
+        for person in [get_user_model().objects.create_user("anna")]
+        for _ in range(2)
+    ],
     "preferencepair_content_unique": lambda: [rows.preference_pair(), rows.preference_pair(source="edit")],
 }
 
@@ -104,6 +120,10 @@ def columns_of(name: str) -> str:
                 fields = [model._meta.get_field(field) for field in constraint.fields]
                 return ", ".join(f"{model._meta.db_table}.{field.column}" for field in fields)  # type: ignore[union-attr]
     raise AssertionError(name)
+
+
+def bulk_decision() -> BulkDecision:
+    return BulkDecision.objects.create(channel="sft", action="approve", lowest_id=1, next_id=9)
 
 
 def own_models() -> list[type[models.Model]]:

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 WIDTHS = (1280, 390)
 HEIGHT = 900
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
 PAGES = [
     "admin:index",
     "admin:memory_sftpair_changelist",
@@ -58,7 +59,7 @@ PAGES = [
 
 
 @pytest.fixture(scope="module")
-def contexts(browser: Browser, site: Site) -> Iterator[Mapping[str, BrowserContext]]:
+def contexts(browser: Browser, site: Site) -> Iterator[Mapping[Theme, BrowserContext]]:
     """Return a window of each theme in which a superuser has logged in."""
     made = {theme: browser.new_context(color_scheme=theme, reduced_motion="reduce") for theme in THEMES}
     for context in made.values():
@@ -89,7 +90,7 @@ def looked_at(context: BrowserContext, url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_has_no_error_and_no_barrier(name: str, contexts: Mapping[str, BrowserContext], site: Site) -> None:
+def test_a_page_has_no_error_and_no_barrier(name: str, contexts: Mapping[Theme, BrowserContext], site: Site) -> None:
     found = {theme: looked_at(context, site.at(name)) for theme, context in contexts.items()}
     assert found == {theme: [] for theme in THEMES}
 
@@ -108,7 +109,7 @@ def test_the_login_has_no_error_and_no_barrier_even_where_it_fails(browser: Brow
         context.close()
 
 
-def test_a_broken_page_is_noticed(contexts: Mapping[str, BrowserContext], site: Site) -> None:
+def test_a_broken_page_is_noticed(contexts: Mapping[Theme, BrowserContext], site: Site) -> None:
     """The watch itself: a script in the page, a missing file, an error, a barrier and an overlong line."""
     watched = Watched(contexts["light"].new_page())
     watched.page.goto(site.at("admin:password_change"))

@@ -3,7 +3,8 @@
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page, Request, Response, TimeoutError
+from playwright.sync_api import ConsoleMessage, Page, Request, Response
+from playwright.sync_api import TimeoutError as TooLongError
 
 PAGE_WIDTH = "document.scrollingElement.scrollWidth"
 SETTLED_WITHIN_MILLISECONDS = 2_000
@@ -41,7 +42,7 @@ class Watched:
         """Return a line if the page is wider than the window, and stays so when charts have had time to shrink."""
         try:
             self.page.wait_for_function(f"{PAGE_WIDTH} <= window.innerWidth", timeout=SETTLED_WITHIN_MILLISECONDS)
-        except TimeoutError:
+        except TooLongError:
             widths = self.page.evaluate(f"[{PAGE_WIDTH}, window.innerWidth]")
             return [f"page is {widths[0]} px wide, the window {widths[1]}"]
         return []

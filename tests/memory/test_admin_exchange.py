@@ -141,6 +141,7 @@ class TestExport:
         assert forged.post(address, form).status_code == 403
         assert forged.get(address).status_code == 405
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["csv", "jsonl"])
     def test_memory_does_not_grow_with_the_number_of_pairs(self, kind: str) -> None:
         def peak(count: int) -> int:

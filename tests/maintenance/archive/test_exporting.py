@@ -380,6 +380,7 @@ def killed(*, after: int) -> Iterator[list[str]]:
         yield happened
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_the_next_night_completes_it(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

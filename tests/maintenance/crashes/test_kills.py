@@ -75,6 +75,7 @@ def check(told: list[Any], kills: Mapping[str, int]) -> None:
 _WRONG = ("problems", "differs", "refused", "not_undone")
 
 
+@pytest.mark.slow
 def test_a_night_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     kills = {NIGHT: 6}
     told = stories(tmp_path, kills)

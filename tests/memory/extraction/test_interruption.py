@@ -16,7 +16,7 @@ from django.db import connection
 from psycopg.sql import SQL, Identifier
 
 # One kill in each part: reading the first batch, storing it, storing a later one, pairing the replay buffer.
-KILLED_AT = [0.03, 0.2, 0.55, 0.97]
+KILLED_AT = [*(pytest.param(share, marks=pytest.mark.slow) for share in (0.03, 0.2, 0.97)), 0.55]
 
 
 def start(database_url: str, *steps: str) -> subprocess.Popen[str]:

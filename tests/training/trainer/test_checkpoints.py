@@ -49,7 +49,10 @@ def stop_after(step: int) -> Any:
     return on_step
 
 
-@pytest.mark.parametrize(("killed_at", "resumed_at"), [(5, 4), (8, 4), (11, 8)])
+@pytest.mark.parametrize(
+    ("killed_at", "resumed_at"),
+    [pytest.param(5, 4, marks=pytest.mark.slow), (8, 4), pytest.param(11, 8, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_ends_as_an_undisturbed_one(
     killed_at: int, resumed_at: int, tiny_model_path: str, tmp_path: Path
 ) -> None:

@@ -44,8 +44,11 @@ class _Same(Func):
     output_field = BooleanField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Return what SQLite has said since before the standard's words."""
-        return self.as_sql(compiler, connection, arg_joiner=" IS ", **context)
+        """Return what SQLite has said since before the standard's words.
+
+        The plus keeps it from looking for the record by a column that is empty in most of them.
+        """
+        return self.as_sql(compiler, connection, arg_joiner=" IS ", template="(+%(expressions)s)", **context)
 
 
 def keep_originals(pairs: QuerySet[PairT]) -> int:

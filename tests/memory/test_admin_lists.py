@@ -261,7 +261,7 @@ def test_a_list_with_filters_and_saved_ones_takes_a_fixed_number_of_queries(
         rows.embedding(pair, cluster=1)
         admin_client.post(reverse(SAVE), {"name": f"F{number}", "query": "merged=no"})
     asked = {"is_used__exact": 1, "cluster": 1, "confidence_from": 0.5, "age": "-30", "q": "dog", "merged": "no"}
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(listed(admin_client, **asked)) == 20
 
 

@@ -26,23 +26,24 @@ from training.models import PairUse, TrainingRun
 pytestmark = pytest.mark.django_db
 
 # Queries of the list, of a search in it, of the page of one row. Two of each are session and user; a list counts its
-# rows and fetches them, and that of pairs asks for the saved filters; a page asks for its content type.
+# rows and fetches them, and that of pairs asks for the saved filters; a search in texts asks first which rows are the
+# newest; a page asks for its content type.
 QUERIES = {
-    "memory.conversation": (5, 5, 6),
-    "memory.message": (4, 4, 4),
-    "memory.sftpair": (5, 5, 4),
-    "memory.preferencepair": (5, 5, 4),
+    "memory.conversation": (5, 6, 6),
+    "memory.message": (4, 5, 4),
+    "memory.sftpair": (5, 6, 4),
+    "memory.preferencepair": (5, 6, 4),
     "memory.bulkdecision": (4, 4, 4),
-    "memory.replayentry": (4, 4, 4),
-    "memory.importbatch": (5, 5, 4),
+    "memory.replayentry": (4, 5, 4),
+    "memory.importbatch": (5, 6, 4),
     "memory.pairembedding": (5, 5, 4),
-    "training.trainingrun": (4, 4, 5),
+    "training.trainingrun": (4, 5, 5),
     "training.pairuse": (4, 4, 4),
-    "maintenance.maintenancerun": (5, 5, 5),
+    "maintenance.maintenancerun": (5, 6, 5),
     "maintenance.rowchange": (4, 4, 4),
-    "maintenance.proposal": (4, 4, 6),
-    "maintenance.clustering": (5, 5, 4),
-    "maintenance.archivefile": (4, 4, 4),
+    "maintenance.proposal": (4, 5, 6),
+    "maintenance.clustering": (5, 6, 4),
+    "maintenance.archivefile": (4, 5, 4),
 }
 BIG_COLUMNS = {
     *("content", "original_content", "instruction", "response", "context", "prompt", "chosen", "rejected", "metadata"),

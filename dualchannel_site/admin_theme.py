@@ -45,6 +45,10 @@ def _list_stylesheet(request: HttpRequest) -> str:
     return static("memory/lists.css")
 
 
+def _theme_stylesheet(request: HttpRequest) -> str:
+    return static("desk/theme.css")
+
+
 NAVIGATION = [
     {
         "title": "Review",
@@ -123,7 +127,7 @@ THEME = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "DASHBOARD_CALLBACK": "dualchannel_site.desk.dashboard.page.dashboard_callback",
-    "STYLES": [_stylesheet, _list_stylesheet],
+    "STYLES": [_theme_stylesheet, _stylesheet, _list_stylesheet],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.72)",
@@ -132,7 +136,7 @@ THEME = {
             "300": "oklch(85.5% .138 181.071)",
             "400": "oklch(77.7% .152 181.912)",
             "500": "oklch(70.4% .14 182.503)",
-            "600": "oklch(55% .104 184.704)",
+            "600": "oklch(52.5% .1 184.704)",
             "700": "oklch(47% .09 186.391)",
             "800": "oklch(40% .07 188.216)",
             "900": "oklch(36% .063 188.416)",

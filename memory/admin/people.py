@@ -20,11 +20,15 @@ class PersonAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg] # generic in
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    # The two columns with arrows between them are wider than the page, and name their parts to nobody.
+    filter_horizontal = []
 
 
 @admin.register(Group)
 class PersonGroupAdmin(GroupAdmin, ModelAdmin):
     """Permissions that several people share."""
+
+    filter_horizontal = []
 
 
 @admin.register(AccessAttempt)

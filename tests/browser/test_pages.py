@@ -18,6 +18,13 @@ Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
 PAGES = [
     "admin:index",
+    "desk:review",
+    "desk:review_pair",
+    "desk:jobs",
+    "desk:job",
+    "desk:start-extraction",
+    "desk:plan-training",
+    "desk:start-night",
     "admin:memory_sftpair_changelist",
     "admin:memory_sftpair_change",
     "admin:memory_sftpair_add",
@@ -28,6 +35,9 @@ PAGES = [
     "admin:memory_conversation_changelist",
     "admin:memory_conversation_change",
     "admin:memory_conversation_delete",
+    "admin:memory_sftpair_import",
+    "admin:memory_bulkdecision_changelist",
+    "admin:memory_bulkdecision_change",
     "admin:memory_message_changelist",
     "admin:memory_message_change",
     "admin:memory_replayentry_changelist",

@@ -61,6 +61,11 @@
       }
       return;
     }
+    // Until htmx has taken over the new card, its forms would be posted as pages.
+    if (root.querySelector(".htmx-request, .htmx-swapping, .htmx-settling") !== null) {
+      event.preventDefault();
+      return;
+    }
     if (event.key === "?") {
       sheet.showModal();
     } else if (event.key === "j" || event.key === "k") {

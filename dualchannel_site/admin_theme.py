@@ -45,6 +45,10 @@ def _list_stylesheet(request: HttpRequest) -> str:
     return static("memory/lists.css")
 
 
+def _icon(request: HttpRequest) -> str:
+    return static("desk/favicon.svg")
+
+
 def _theme_stylesheet(request: HttpRequest) -> str:
     return static("desk/theme.css")
 
@@ -121,6 +125,7 @@ THEME = {
     "SITE_HEADER": "Dual Channel",
     "SITE_SUBHEADER": "memory and reward, night after night",
     "SITE_SYMBOL": "graph_2",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     # The admin is the whole site: there is nothing to return to.
     "SITE_URL": None,
     "SHOW_HISTORY": True,

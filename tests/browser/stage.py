@@ -6,6 +6,7 @@ else there are pages for. The last line that it prints is a JSON object of the s
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import django
@@ -13,6 +14,8 @@ import yaml
 from django.core.management import call_command
 
 CONVERSATIONS = Path(__file__).resolve().parents[2] / "memory/demo/conversations.jsonl"
+# As many points have the charts of what changed over time.
+NIGHTS = 3
 # Enough steps for a curve, few enough for a few seconds.
 TRAINING_STEPS = 30
 
@@ -24,8 +27,10 @@ def main(folder: Path) -> None:
     call_command("import_conversations", CONVERSATIONS)
     call_command("extract_sft_pairs", "--all")
     _write_config(folder)
-    call_command("train_dual", "--config", str(folder / "configs" / "tiny.yaml"))
-    call_command("nightly_maintenance", "--skip", "train", "evaluate")
+    for days_ago in reversed(range(NIGHTS)):
+        call_command("train_dual", "--config", str(folder / "configs" / "tiny.yaml"))
+        call_command("nightly_maintenance", "--skip", "train", "evaluate")
+        _date_back(days_ago)
     # Only now are there models to import.
     from tests.dualchannel_site.desk.addresses import all_addresses
 
@@ -42,6 +47,17 @@ def _people() -> None:
     for role in ("viewer", "curator", "operator"):
         person = User.objects.create_user(role, password=PASSWORD, is_staff=True)
         person.groups.add(Group.objects.get(name=role))
+
+
+def _date_back(days: int) -> None:
+    """Let the newest training and the newest night have been `days` days ago."""
+    from maintenance.models import MaintenanceRun
+    from training.models import TrainingRun
+
+    for model in (TrainingRun, MaintenanceRun):
+        row = model._default_manager.latest("pk")
+        began, ended = row.started_at - timedelta(days=days), row.finished_at - timedelta(days=days)
+        model._default_manager.filter(pk=row.pk).update(started_at=began, finished_at=ended)
 
 
 def _leftovers() -> None:

@@ -6,6 +6,7 @@ from django.db import models
 
 from dualchannel_site.desk.models import Job
 from maintenance.models import ArchiveFile, Clustering, MaintenanceRun, MaintenanceStep, Proposal, RowChange
+from memory.history import keep_originals
 from memory.models import BulkDecision, PairEmbedding, PreferencePair, SavedFilter, SftPair
 from tests.memory import rows
 from training.models import PairUse, TrainingRun
@@ -51,6 +52,5 @@ def stock() -> None:
 def history_of(row: models.Model) -> int:
     """Return the number of the newest line in the history of a pair, which gets one where it has none."""
     assert isinstance(row, SftPair | PreferencePair)
-    if not type(row).history.filter(id=row.pk).exists():
-        row.save()
+    keep_originals(type(row)._default_manager.filter(pk=row.pk))
     return int(type(row).history.filter(id=row.pk).latest("history_id").history_id)

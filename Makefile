@@ -37,7 +37,7 @@ ifdef SLOW
 	$(MAKE) test-slow
 endif
 
-test-slow: $(INSTALLED) $(SHAREGPT)  ## The tests that load the real models, and those on a PostgreSQL server.
+test-slow: $(INSTALLED) $(SHAREGPT)  ## The tests that load the real models, drive a browser, or run on a PostgreSQL server.
 	OMP_NUM_THREADS=$$(nproc) $(BIN)/pytest -n 0 -m slow
 	$(BIN)/python -m tests.postgres -- $(BIN)/pytest -n 0 tests/memory tests/training tests/maintenance tests/dualchannel_site/desk
 

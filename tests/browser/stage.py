@@ -54,10 +54,11 @@ def _date_back(days: int) -> None:
     from maintenance.models import MaintenanceRun
     from training.models import TrainingRun
 
-    for model in (TrainingRun, MaintenanceRun):
-        row = model._default_manager.latest("pk")
-        began, ended = row.started_at - timedelta(days=days), row.finished_at - timedelta(days=days)
-        model._default_manager.filter(pk=row.pk).update(started_at=began, finished_at=ended)
+    for row in (TrainingRun.objects.latest("pk"), MaintenanceRun.objects.latest("pk")):
+        assert row.finished_at is not None
+        row.started_at -= timedelta(days=days)
+        row.finished_at -= timedelta(days=days)
+        row.save(update_fields=["started_at", "finished_at"])
 
 
 def _leftovers() -> None:

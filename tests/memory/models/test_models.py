@@ -24,7 +24,7 @@ def test_there_are_models_to_look_at() -> None:
 
 @pytest.mark.django_db
 def test_the_migrations_say_what_the_models_say() -> None:
-    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+    call_command("makemigrations", check=True, dry_run=True)
 
 
 @pytest.mark.parametrize("model", OWN_MODELS, ids=lambda model: model.__name__)

@@ -7,17 +7,18 @@ off in the middle goes on where it stopped. What the pairs were before is kept b
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from memory.bulk import insert_rows, key_list
-from memory.curation import UNARCHIVED
-from memory.curation.decisions import change
-from memory.models import BulkChange, BulkDecision, PreferencePair, ReviewStatus, SftPair
+from memory.curation import UNARCHIVED, decisions
+from memory.curation.decisions import Decision, change
+from memory.models import BulkChange, BulkDecision, PreferencePair, SftPair
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -33,28 +34,14 @@ MODELS: dict[str, type[SftPair] | type[PreferencePair]] = {
     BulkDecision.Channel.PREFERENCE: PreferencePair,
 }
 _CHANNELS = {model: channel for channel, model in MODELS.items()}
-# What each action sets, and on which pairs it changes anything.
-_VALUES: dict[str, dict[str, Any]] = {
-    Action.APPROVE: {"review_status": ReviewStatus.APPROVED},
-    Action.REJECT: {"review_status": ReviewStatus.REJECTED},
-    Action.REOPEN: {"review_status": ReviewStatus.PENDING},
-    Action.REEMIT: {"is_used": False},
-    Action.UNARCHIVE: {"archived_at": None},
-}
-_CHANGES: dict[str, Q] = {
-    Action.APPROVE: ~Q(review_status=ReviewStatus.APPROVED),
-    Action.REJECT: ~Q(review_status=ReviewStatus.REJECTED),
-    Action.REOPEN: ~Q(review_status=ReviewStatus.PENDING),
-    Action.REEMIT: Q(is_used=True),
-    Action.UNARCHIVE: Q(archived_at__isnull=False),
+_DECISIONS: dict[str, Decision] = {
+    Action.APPROVE: decisions.APPROVE,
+    Action.REJECT: decisions.REJECT,
+    Action.REOPEN: decisions.REOPEN,
+    Action.REEMIT: decisions.REEMIT,
+    Action.UNARCHIVE: decisions.UNARCHIVE,
 }
 _BEFORE = ("review_status", "archived_at")
-_DONE: dict[str, str] = {
-    Action.APPROVE: "approved",
-    Action.REJECT: "rejected",
-    Action.REOPEN: "put back to pending",
-    Action.REEMIT: "re-emitted",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +59,7 @@ class Preview:
 
 def preview(*, pairs: QuerySet[Any], action: str) -> Preview:
     """Return what `action` would do to `pairs`; nothing is changed."""
-    counts = pairs.order_by().aggregate(matching=Count("pk"), changing=Count("pk", filter=_CHANGES[action]))
+    counts = pairs.order_by().aggregate(matching=Count("pk"), changing=Count("pk", filter=_DECISIONS[action].changes))
     return Preview(**counts)
 
 
@@ -81,7 +68,7 @@ def begin(
 ) -> BulkDecision:
     """Write down a decision for `pairs`, which `advance` carries out."""
     # Rows that come into the filter from now on, at either end, are not meant.
-    ends = pairs.order_by().filter(_CHANGES[action]).aggregate(lowest=Min("pk"), highest=Max("pk"))
+    ends = pairs.order_by().filter(_DECISIONS[action].changes).aggregate(lowest=Min("pk"), highest=Max("pk"))
     is_empty = ends["lowest"] is None
     return BulkDecision.objects.create(
         channel=_CHANNELS[pairs.model],
@@ -99,7 +86,7 @@ def begin(
 def decide_selected(*, pairs: QuerySet[Any], action: str, user: User, reason: str = "") -> BulkDecision | None:
     """Carry out a decision for rows that were chosen one by one, all or none of them; None where all are so already."""
     with transaction.atomic(using=pairs.db):
-        if not pairs.filter(_CHANGES[action]).exists():
+        if not pairs.filter(_DECISIONS[action].changes).exists():
             return None
         decision = begin(pairs=pairs, action=action, user=user, reason=reason, is_selection=True)
         while decision.has_more:
@@ -142,7 +129,7 @@ def _decide_slice(key: int, pairs: QuerySet[Any]) -> BulkDecision:
         decision = BulkDecision.objects.select_for_update().get(pk=key)
         if decision.undo_began_at is not None or decision.finished_at is not None:
             return decision
-        meant = pairs.filter(_CHANGES[decision.action], pk__gte=decision.lowest_id, pk__lte=decision.next_id)
+        meant = pairs.filter(_DECISIONS[decision.action].changes, pk__gte=decision.lowest_id, pk__lte=decision.next_id)
         keys = list(meant.order_by("-pk").values_list("pk", flat=True)[:SLICE_ROWS])
         if keys:
             decision.changed += _change(decision, keys)
@@ -157,11 +144,11 @@ def _change(decision: BulkDecision, keys: list[int]) -> int:
     """Change those pairs of `keys` that are not as wanted yet, with what they were kept beside the decision."""
     model = MODELS[decision.channel]
     using = model.objects.db
-    before = list(_locked(model, keys).filter(_CHANGES[decision.action]).values_list("pk", *_BEFORE))
+    before = list(_locked(model, keys).filter(_DECISIONS[decision.action].changes).values_list("pk", *_BEFORE))
     changing = key_list([row[0] for row in before], using=using)
     changed = change(
         model.objects.filter(pk__in=changing),
-        _VALUES[decision.action],
+        _DECISIONS[decision.action].values,
         user=decision.decided_by,
         reason=_reason(decision),
     )
@@ -176,7 +163,7 @@ def _reason(decision: BulkDecision) -> str:
     # Nights leave a pair alone whose history has these very words.
     if decision.action == Action.UNARCHIVE:
         return UNARCHIVED
-    words = f"bulk {decision.pk}: {_DONE[decision.action]}"
+    words = f"bulk {decision.pk}: {_DECISIONS[decision.action].reason}"
     return f"{words}: {decision.reason}" if decision.reason else words
 
 
@@ -206,15 +193,15 @@ def _restore(decision: BulkDecision, keys: list[int], user: User) -> int:
     """Put back those pairs of `keys` that are as the decision left them; return how many there were."""
     model = MODELS[decision.channel]
     before = BulkChange.objects.filter(decision=decision, pair_id=OuterRef("pk"))
-    as_decided = _locked(model, keys).filter(**_lookups(_VALUES[decision.action]))
+    as_decided = _locked(model, keys).filter(**_lookups(_DECISIONS[decision.action].values))
     untouched = as_decided.filter(Exists(before.filter(history_id=Subquery(_newest_record(model, "pair_id")))))
-    (column,) = _VALUES[decision.action]
+    (column,) = _DECISIONS[decision.action].values
     # Only used pairs are emitted again, so that what they were need not be looked up.
     value = True if column == "is_used" else Subquery(before.values(column)[:1])
     return change(untouched, {column: value}, user=user, reason=f"bulk {decision.pk} undone")
 
 
-def _lookups(values: dict[str, Any]) -> dict[str, Any]:
+def _lookups(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name}__isnull" if value is None else name: value is None or value for name, value in values.items()}
 
 

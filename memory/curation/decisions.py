@@ -6,11 +6,13 @@ wanted are left alone. Four queries, whatever the count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from memory.bulk import key_list
 from memory.history import REASON_LENGTH, keep_states, record
@@ -26,19 +28,39 @@ UNARCHIVED = "taken out of the archive"
 REEMITTED = "re-emitted"
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a decision sets, on which pairs that changes anything, and what their history says of it."""
+
+    values: Mapping[str, Any]
+    changes: Q
+    reason: str
+
+
+def _review(status: ReviewStatus, reason: str) -> Decision:
+    return Decision({"review_status": status}, ~Q(review_status=status), reason)
+
+
+APPROVE = _review(ReviewStatus.APPROVED, "approved")
+REJECT = _review(ReviewStatus.REJECTED, "rejected")
+REOPEN = _review(ReviewStatus.PENDING, "put back to pending")
+REEMIT = Decision({"is_used": False}, Q(is_used=True), REEMITTED)
+UNARCHIVE = Decision({"archived_at": None}, Q(archived_at__isnull=False), UNARCHIVED)
+
+
 def approve(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None) -> int:
     """Mark `pairs` as checked and good; return how many were not so before."""
-    return _review(pairs, ReviewStatus.APPROVED, user=user, reason="approved")
+    return _decide(APPROVE, pairs, user=user)
 
 
 def reject(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None) -> int:
     """Keep `pairs` out of training; return how many were not so before."""
-    return _review(pairs, ReviewStatus.REJECTED, user=user, reason="rejected")
+    return _decide(REJECT, pairs, user=user)
 
 
 def reopen(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None) -> int:
     """Put `pairs` back to pending, as if nobody had decided yet; return how many were not so before."""
-    return _review(pairs, ReviewStatus.PENDING, user=user, reason="put back to pending")
+    return _decide(REOPEN, pairs, user=user)
 
 
 def reemit(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None, reason: str = "") -> int:
@@ -51,7 +73,7 @@ def reemit(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None, reason:
         ValidationError: the reason is longer.
 
     """
-    return change(pairs.filter(is_used=True), {"is_used": False}, user=user, reason=reemission_reason(reason))
+    return _decide(REEMIT, pairs, user=user, reason=reemission_reason(reason))
 
 
 def reemission_reason(reason: str) -> str:
@@ -75,10 +97,10 @@ def unarchive(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None) -> i
 
     No age and no number of uses archives them again: the record of it in their history protects them.
     """
-    return change(pairs.filter(archived_at__isnull=False), {"archived_at": None}, user=user, reason=UNARCHIVED)
+    return _decide(UNARCHIVE, pairs, user=user)
 
 
-def change(pairs: QuerySet[PairT], values: dict[str, object], *, user: User | AnonymousUser | None, reason: str) -> int:
+def change(pairs: QuerySet[PairT], values: Mapping[str, Any], *, user: User | AnonymousUser | None, reason: str) -> int:
     """Set columns of all `pairs`, with the state before and who changed it on record; return how many there were."""
     model, alias = pairs.model, pairs.db
     with transaction.atomic(using=alias):
@@ -91,5 +113,5 @@ def change(pairs: QuerySet[PairT], values: dict[str, object], *, user: User | An
         return record(changing, kind="~", user=user, reason=reason)
 
 
-def _review(pairs: QuerySet[PairT], status: ReviewStatus, *, user: User | AnonymousUser | None, reason: str) -> int:
-    return change(pairs.exclude(review_status=status), {"review_status": status}, user=user, reason=reason)
+def _decide(decision: Decision, pairs: QuerySet[PairT], *, user: User | AnonymousUser | None, reason: str = "") -> int:
+    return change(pairs.filter(decision.changes), decision.values, user=user, reason=reason or decision.reason)

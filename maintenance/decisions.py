@@ -57,7 +57,7 @@ def reopen(*, proposals: QuerySet[Proposal]) -> int:
 def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
     # PostgreSQL locks no rows of an outer join, which the list page makes to show both pairs: hence the subquery.
     chosen = Proposal.objects.using(proposals.db).filter(pk__in=proposals.order_by().values("pk"))
-    return list(chosen.filter(status=Proposal.Status.OPEN).order_by("pk").select_for_update())
+    return list(chosen.open().order_by("pk").select_for_update())
 
 
 def _merge(proposal: Proposal, user: User) -> None:

@@ -25,7 +25,7 @@ class TrainingRunQuerySet(models.QuerySet["TrainingRun"]):
 
     def unfinished(self) -> TrainingRunQuerySet:
         """Return runs that `--resume` may continue: stopped by a person, or by death without a word."""
-        return self.filter(status__in=[TrainingRun.Status.RUNNING, TrainingRun.Status.INTERRUPTED])
+        return self.filter(status__in=TrainingRun.UNFINISHED)
 
     def with_speed(self, *, base_model: str, host: str) -> TrainingRunQuerySet:
         """Return successful runs of this base model on this machine, newest first."""
@@ -44,6 +44,8 @@ class TrainingRun(models.Model):
         SUCCEEDED = "succeeded"
         FAILED = "failed"
         INTERRUPTED = "interrupted"
+
+    UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
 
     config_path = models.CharField(max_length=1024)
     config = models.JSONField(help_text="The resolved config.")
@@ -71,6 +73,11 @@ class TrainingRun(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk} ({self.status})"
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether `--resume` may continue it, as for `unfinished`."""
+        return self.status in self.UNFINISHED
 
     @property
     def folder_name(self) -> str:

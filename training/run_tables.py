@@ -8,20 +8,21 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-_CHANNELS = {"sft": "memory", "preference": "preference"}
-_PLAN_ROWS = ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest")
-_RESULT_ROWS = ("batches", "pairs_used", "loss_first", "loss_last")
-_KINDS = ("age", "reward", "source", "cluster")
+from training.sampling.schedule import CHANNEL_NAMES
+
+PLAN_ROWS = ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest")
+RESULT_ROWS = ("batches", "pairs_used", "loss_first", "loss_last")
+KINDS = ("age", "reward", "source", "cluster")
 
 
 def plan_tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Yield what `summarise` says of a run: its size, what it needs, which pairs it draws."""
     table = Table("", *_names(), title=f"{summary['steps']} steps")
-    for key in _PLAN_ROWS:
-        table.add_row(_label(key), *(_value(summary[channel][key]) for channel in _CHANNELS))
+    for key in PLAN_ROWS:
+        table.add_row(_label(key), *(_value(summary[channel][key]) for channel in CHANNEL_NAMES))
     yield table
-    for kind in _KINDS:
-        for channel, name in _CHANNELS.items():
+    for kind in KINDS:
+        for channel, name in CHANNEL_NAMES.items():
             if rows := summary[channel][f"by_{kind}"]:
                 yield _pairs_table(f"{name} pairs by {kind}", kind, rows)
     yield f"memory: {_memory(summary)}"
@@ -33,12 +34,12 @@ def plan_tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
 def result_tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Yield what a finished run came to."""
     table = Table("", *_names(), title=f"run {report['run']}: {report['steps']} steps")
-    for key in _RESULT_ROWS:
-        table.add_row(_label(key), *(_value(report[channel][key]) for channel in _CHANNELS))
+    for key in RESULT_ROWS:
+        table.add_row(_label(key), *(_value(report[channel][key]) for channel in CHANNEL_NAMES))
     yield table
     for key, value in report["evaluation"].items():
         if isinstance(value, dict):
-            counts = ", ".join(f"{len(value[channel])} {name}" for channel, name in _CHANNELS.items())
+            counts = ", ".join(f"{len(value[channel])} {name}" for channel, name in CHANNEL_NAMES.items())
             yield f"{_label(key)}: {counts} pairs"
         elif value is not None:
             yield f"{_label(key)}: {_value(value)}"
@@ -56,7 +57,7 @@ def _pairs_table(title: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> Ta
 
 
 def _names() -> list[str]:
-    return [f"{name} ({channel})" if name != channel else name for channel, name in _CHANNELS.items()]
+    return [f"{name} ({channel})" if name != channel else name for channel, name in CHANNEL_NAMES.items()]
 
 
 def _label(key: str) -> str:

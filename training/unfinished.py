@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from django.db import DEFAULT_DB_ALIAS
+
 from training.artifacts import MANIFEST
 from training.ledger import release
 from training.models import TrainingRun
@@ -14,6 +16,15 @@ from training.run_state import WORK_FOLDER, read_claim
 
 class NothingToResumeError(ValueError):
     """No run of the folder can go on; the message says why."""
+
+
+def stopped_run(root: Path, *, using: str = DEFAULT_DB_ALIAS) -> TrainingRun | None:
+    """Return the run that left its state in `root` and can go on, None where there is none; nothing is changed."""
+    claim = read_claim(root / WORK_FOLDER)
+    if claim is None:
+        return None
+    run = TrainingRun.objects.using(using).unfinished().filter(pk=claim.run).first()
+    return run if run is not None and run.folder_name == claim.name else None
 
 
 def unfinished_run(root: Path) -> TrainingRun | None:

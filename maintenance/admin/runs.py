@@ -65,7 +65,7 @@ class MaintenanceRunAdmin(MachineWrittenAdmin):
     @display(description="steps")
     def shown_steps(self, row: MaintenanceRun) -> str:
         """Return how many steps went well, and which did not."""
-        bad = [step.name for step in row.steps.all() if step.status in ("failed", "interrupted")]
+        bad = [step.name for step in row.steps.all() if step.ended_badly]
         good = sum(step.status == "succeeded" for step in row.steps.all())
         return f"{good} done" + (f", {', '.join(bad)} failed" if bad else "")
 
@@ -152,7 +152,7 @@ def _number(value: float | None) -> str:
 
 def _what(step: MaintenanceStep) -> SafeString | str:
     """Return the counts of a step; of one that failed its reason, with the traceback folded."""
-    if step.status in ("failed", "interrupted") and step.error:
+    if step.ended_badly and step.error:
         return format_html(
             "{}<details><summary>Traceback</summary>{}</details>", preformatted(step.error), code(step.traceback)
         )

@@ -57,7 +57,7 @@ def _follow(night: Night, channel: Channel, pool: Pool, rows: Sequence[Any]) -> 
             if pair <= present.keys() and pair not in taken:
                 taken.add(pair)
                 changed.append((pk, *_values(each)))
-        among = Proposal.objects.using(night.using).filter(status=Proposal.Status.OPEN)
+        among = Proposal.objects.using(night.using).open()
         change_rows(night, [*channel.proposal, "kind", "reason"], changed, among=among)
 
 

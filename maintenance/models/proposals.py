@@ -10,6 +10,14 @@ from django.utils import timezone
 from maintenance.models.runs import MaintenanceRun
 
 
+class ProposalQuerySet(models.QuerySet["Proposal"]):
+    """Vocabulary for proposals."""
+
+    def open(self) -> ProposalQuerySet:
+        """Return those that wait for a person."""
+        return self.filter(status=Proposal.Status.OPEN)
+
+
 class Proposal(models.Model):
     """Two pairs of one channel that are alike and differ in a fact, so that no machine may merge them."""
 
@@ -40,6 +48,8 @@ class Proposal(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True, blank=True)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
+
+    objects = ProposalQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -91,6 +91,11 @@ class MaintenanceStep(models.Model):
     def __str__(self) -> str:
         return f"{self.name} of night {self.run_id}"
 
+    @property
+    def ended_badly(self) -> bool:
+        """Whether it failed, or was stopped."""
+        return self.status in (self.Status.FAILED, self.Status.INTERRUPTED)
+
     def end(
         self,
         status: MaintenanceStep.Status,

@@ -31,7 +31,7 @@ def morning_figures(run: MaintenanceRun, *, using: str) -> dict[str, Any]:
         "replay_entries": ReplayEntry.objects.using(using).count(),
         "before": _before(run, using=using),
         "waiting": {
-            "proposals": Proposal.objects.using(using).filter(status=Proposal.Status.OPEN).count(),
+            "proposals": Proposal.objects.using(using).open().count(),
             "pending_sft": _pending(SftPair, using=using),
             "pending_preference": _pending(PreferencePair, using=using),
         },

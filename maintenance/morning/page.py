@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from training.evaluation.markdown import escaped, table
+from training.sampling.schedule import CHANNEL_NAMES
 
 # What the counts of a step mean, in the words of a report; a count without words is named as it is.
 _WORDS: Mapping[str, Mapping[str, str]] = {
@@ -77,7 +78,6 @@ _TITLES = {
     "evaluate": "The new adapter",
     "housekeeping": "Housekeeping",
 }
-_CHANNELS = {"sft": "memory", "preference": "preference"}
 _POOL = ("unused", "used", "merged", "archived", "rejected")
 _FIGURES = (
     ("recall", "recall", "{:.0%}"),
@@ -130,7 +130,7 @@ def _waiting(waiting: Mapping[str, int]) -> str:
 def _pools(figures: Mapping[str, Any]) -> str:
     before = (figures["before"] or {}).get("pools", {})
     rows = [
-        [_CHANNELS[channel], *(_moved(pool[name], before.get(channel, {}).get(name)) for name in _POOL)]
+        [CHANNEL_NAMES[channel], *(_moved(pool[name], before.get(channel, {}).get(name)) for name in _POOL)]
         for channel, pool in figures["pools"].items()
     ]
     return table(["channel", *_POOL], rows)

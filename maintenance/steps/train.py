@@ -17,6 +17,7 @@ from training.run_state import WORK_FOLDER, read_claim
 from training.runner import resume, start
 from training.selection import NotEnoughPairs
 from training.trainer.stopping import Interrupted
+from training.unfinished import stopped_run
 
 if TYPE_CHECKING:
     from training.trainer.course import StepResult
@@ -43,7 +44,7 @@ def train(night: Night) -> StepOutcome:
     root = adapter_root(config, artifacts_dir=night.artifacts)
     unused = pool_sizes(config, using=night.using, unused_only=True)
     found = {"sft_unused": unused.sft.trained, "preference_unused": unused.preference.trained}
-    stopped = _stopped_run(root, using=night.using)
+    stopped = stopped_run(root, using=night.using)
     if stopped is None and (reason := _too_few(settings, config, unused, using=night.using)):
         return StepOutcome({"runs": 0, **found}, skipped=reason)
     counts = {"runs": 1, **found}
@@ -100,15 +101,6 @@ def _trained(
         "tokens_per_second": run.metrics["tokens_per_second"],
         "training_seconds": run.metrics["seconds"],
     }
-
-
-def _stopped_run(root: Path, *, using: str) -> TrainingRun | None:
-    """Return the run that left its state in `root` and can go on; None where there is none."""
-    claim = read_claim(root / WORK_FOLDER)
-    if claim is None:
-        return None
-    run = TrainingRun.objects.using(using).unfinished().filter(pk=claim.run).first()
-    return run if run is not None and run.folder_name == claim.name else None
 
 
 def _too_few(settings: TrainConfig, config: TrainingConfig, unused: PoolSizes, *, using: str) -> str:

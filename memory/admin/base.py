@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -42,6 +44,23 @@ class DeskAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list that leaves big columns alone."""
         return SlimChangeList
+
+    def address(self, page: str) -> str:
+        """Return the address of one of the model's pages: `changelist`, `import`."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}")
+
+    def list_address(self, query: str) -> str:
+        """Return the address of the list under a query string."""
+        return f"{self.address('changelist')}?{query}" if query else self.address("changelist")
+
+    def refused(
+        self, request: HttpRequest, problem: str, *, status: HTTPStatus = HTTPStatus.BAD_REQUEST
+    ) -> HttpResponse:
+        """Answer what cannot be done with a page that says why."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Not possible"}
+        return TemplateResponse(
+            request, "admin/memory/bulk_confirm.html", {**context, "problem": problem}, status=status
+        )
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         """Offer to sort by columns that an index keeps in order; any other would sort the whole table."""

@@ -86,13 +86,13 @@ class BulkDesk(DeskAdmin):
         asked = request.POST
         action, reason = asked.get("action", ""), " ".join(asked.get("reason", "").replace("\0", " ").split())
         if action not in Action.values:
-            return self._refusal(request, f"action: got {action!r}, allowed {', '.join(Action.values)}")
+            return self.refused(request, f"action: got {action!r}, allowed {', '.join(Action.values)}")
         selected = [int(key) for key in asked.getlist("selected") if key.isdigit()]
         query = stored_query(asked.get("query", ""))
         try:
             pairs = self.model.objects.filter(pk__in=selected) if selected else rows_of(self, request, query)
         except BadFilterError as error:
-            return self._refusal(request, str(error))
+            return self.refused(request, str(error))
         problem = ""
         if "confirm" in asked:
             problem = _problem(action, reason)
@@ -112,11 +112,10 @@ class BulkDesk(DeskAdmin):
     def _decide(
         self, request: HttpRequest, pairs: QuerySet[Any], action: str, *, query: str, reason: str, selected: list[int]
     ) -> HttpResponse:
-        address = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         if selected:
             found = decide_selected(pairs=pairs, action=action, user=_person(request), reason=reason)
             self._tell(request, action, found)
-            return HttpResponseRedirect(f"{address}?{query}" if query else address)
+            return HttpResponseRedirect(self.list_address(query))
         decision = begin(pairs=pairs, action=action, user=_person(request), query=query, reason=reason)
         advance(decision, pairs=pairs)
         return HttpResponseRedirect(reverse("admin:memory_bulkdecision_change", args=[decision.pk]))
@@ -146,6 +145,8 @@ class BulkDesk(DeskAdmin):
     ) -> HttpResponse:
         counts = preview(pairs=pairs, action=action)
         context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
             "title": OFFERED[Action(action)][0],
             "action": action,
             "asks_reason": action == Action.REEMIT,
@@ -159,14 +160,8 @@ class BulkDesk(DeskAdmin):
             "reason": reason,
             "problem": problem,
         }
-        return self._page(request, context, HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK)
-
-    def _refusal(self, request: HttpRequest, problem: str) -> HttpResponse:
-        return self._page(request, {"title": "Not possible", "problem": problem}, HTTPStatus.BAD_REQUEST)
-
-    def _page(self, request: HttpRequest, context: dict[str, Any], status: HTTPStatus) -> HttpResponse:
-        shown = {**self.admin_site.each_context(request), "opts": self.opts, **context}
-        return TemplateResponse(request, "admin/memory/bulk_confirm.html", shown, status=status)
+        status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
+        return TemplateResponse(request, "admin/memory/bulk_confirm.html", context, status=status)
 
 
 def conditions(query: str) -> list[tuple[str, str]]:

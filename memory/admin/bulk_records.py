@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
@@ -80,9 +79,7 @@ class BulkDecisionAdmin(MachineWrittenAdmin):
             try:
                 advance(decision, pairs=rows_of(desk, request, decision.query))
             except BadFilterError as error:
-                context = {**self.admin_site.each_context(request), "opts": self.opts, "problem": str(error)}
-                context["title"] = "Not possible"
-                return TemplateResponse(request, "admin/memory/bulk_confirm.html", context, status=HTTPStatus.CONFLICT)
+                return self.refused(request, str(error), status=HTTPStatus.CONFLICT)
         return self._back(pk)
 
     @method_decorator(require_POST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import messages
@@ -12,8 +11,6 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.defaultfilters import filesizeformat
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
@@ -80,9 +77,7 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
                 raise BadFilterError(f"format: got {kind!r}, allowed csv, jsonl")
             pairs = rows_of(self, request, query)
         except BadFilterError as error:
-            context = {**self.admin_site.each_context(request), "opts": self.opts, "problem": str(error)}
-            context["title"] = "Not possible"
-            return TemplateResponse(request, "admin/memory/bulk_confirm.html", context, status=HTTPStatus.BAD_REQUEST)
+            return self.refused(request, str(error))
         self._log(request, CHANGE, f"exported as {kind}: {query or 'all'}")
         name = f"{self.opts.verbose_name_plural} {timezone.localdate():%Y-%m-%d}.{kind}".replace(" ", "-")
         return StreamingHttpResponse(
@@ -119,7 +114,7 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
             response: HttpResponse = super().process_import(request, **kwargs)
         except (IndexError, FileNotFoundError, ValueError):
             self.message_user(request, "file: the uploaded file is gone; upload it again", messages.ERROR)
-            return HttpResponseRedirect(self._address("import"))
+            return HttpResponseRedirect(self.address("import"))
         return response
 
     def process_result(self, result: Any, request: HttpRequest) -> HttpResponse:
@@ -131,7 +126,7 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
         )
         self._log(request, ADDITION, text)
         self.message_user(request, text, messages.SUCCESS)
-        return HttpResponseRedirect(self._address("changelist"))
+        return HttpResponseRedirect(self.address("changelist"))
 
     def _log(self, request: HttpRequest, flag: int, text: str) -> None:
         LogEntry.objects.create(
@@ -141,6 +136,3 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
             action_flag=flag,
             change_message=text,
         )
-
-    def _address(self, page: str) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.admin import ListFilter
@@ -51,7 +51,7 @@ class DayRangeFilter(CheckedFilter, RangeDateFilter):
             if not text:
                 continue
             try:
-                moment = _midnight(parse_date_str(text) + timedelta(days=days))
+                moment = midnight(parse_date_str(text) + timedelta(days=days))
             except (TypeError, OverflowError):
                 return self.refuse(queryset, text, "a day such as 2026-05-31")
             queryset = queryset.filter(**{f"{name}__{lookup}": moment})
@@ -255,5 +255,6 @@ def known_values(field: Any, limit: int = OFFERED_VALUES) -> list[Any]:
         return [value for (value,) in cursor.fetchall()]
 
 
-def _midnight(day: Any) -> datetime:
+def midnight(day: date) -> datetime:
+    """Return when the day begins in the time zone of the settings."""
     return timezone.make_aware(datetime.combine(day, time.min))

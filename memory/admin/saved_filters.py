@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
@@ -52,7 +52,7 @@ class FilterDesk(DeskAdmin):
             rows_of(self, request, query)
         except BadFilterError as error:
             self.message_user(request, str(error), messages.ERROR)
-            return self._list("")
+            return HttpResponseRedirect(self.list_address(""))
         problem = self._problem(request, name, query)
         if not problem:
             try:
@@ -70,7 +70,7 @@ class FilterDesk(DeskAdmin):
             self.message_user(request, problem, messages.ERROR)
         else:
             self.message_user(request, f"Filter {name} saved.", messages.SUCCESS)
-        return self._list(query)
+        return HttpResponseRedirect(self.list_address(query))
 
     @method_decorator(require_POST)
     def delete_filter_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -82,7 +82,7 @@ class FilterDesk(DeskAdmin):
             raise Http404(f"filter: got {pk}, allowed the number of one of your own")
         own.delete()
         self.message_user(request, f"Filter {own.name} deleted.", messages.SUCCESS)
-        return self._list(stored_query(request.POST.get("query", "")))
+        return HttpResponseRedirect(self.list_address(stored_query(request.POST.get("query", ""))))
 
     def _problem(self, request: HttpRequest, name: str, query: str) -> str:
         longest = {field.name: field.max_length for field in SavedFilter._meta.concrete_fields}
@@ -95,7 +95,3 @@ class FilterDesk(DeskAdmin):
         ):
             return f"saved filters: got one more than {MAX_SAVED}, allowed {MAX_SAVED} for a list"
         return ""
-
-    def _list(self, query: str) -> HttpResponse:
-        page = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
-        return HttpResponseRedirect(f"{page}?{QueryDict(query).urlencode()}" if query else page)

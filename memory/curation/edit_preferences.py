@@ -50,7 +50,7 @@ def _store(pair: SftPair, original: str, *, user: User | AnonymousUser | None) -
     using = database_of(pair)
     made = PreferencePair(
         conversation_id=pair.conversation_id,
-        prompt=_prompt(pair),
+        prompt=pair.prompt,
         chosen=pair.response,
         rejected=original,
         source=PreferencePair.Source.EDIT,
@@ -72,7 +72,7 @@ def _store(pair: SftPair, original: str, *, user: User | AnonymousUser | None) -
 def _withdraw(pair: SftPair, chosen: str, rejected: str, *, user: User | AnonymousUser | None) -> None:
     """Delete the preference pair that an earlier edit made, if it is as that left it and stands for no other one."""
     using = database_of(pair)
-    content_hash = preference_hash(_prompt(pair), chosen, rejected)
+    content_hash = preference_hash(pair.prompt, chosen, rejected)
     found: Any = PreferencePair.objects.using(using).select_for_update().filter(content_hash=content_hash).first()
     if found is None:
         return
@@ -84,10 +84,6 @@ def _withdraw(pair: SftPair, chosen: str, rejected: str, *, user: User | Anonymo
     found._history_user = user if user is not None and user.pk is not None else None
     found._change_reason = f"followed the response of memory pair {pair.pk}"
     found.delete()
-
-
-def _prompt(pair: SftPair) -> list[dict[str, str]]:
-    return [*pair.context, {"role": "user", "content": pair.instruction}]
 
 
 def _reason(pair: SftPair) -> str:

@@ -30,7 +30,7 @@ def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | N
     everything = model._default_manager.using(alias)
     with transaction.atomic(using=alias):
         survivor = everything.select_for_update().get(pk=into.pk)
-        if reason := _unfit(survivor):
+        if reason := why_unfit(survivor):
             raise ValueError(f"got pair {survivor.pk}, which is {reason}; allowed a pair that may be trained")
         chosen = list(pairs.order_by().values_list("pk", flat=True))
         if survivor.pk in chosen:
@@ -45,7 +45,7 @@ def merge_reason(survivor: int) -> str:
     return f"merged into {survivor}"
 
 
-def _unfit(pair: TrainingPair) -> str:
+def why_unfit(pair: TrainingPair) -> str:
     """Return why a pair cannot stand for others; empty where it can."""
     if pair.review_status == ReviewStatus.REJECTED:
         return "rejected"

@@ -76,7 +76,7 @@ def record_of_pair(pair: SftPair | PreferencePair) -> dict[str, Any]:
     """Return a pair as TRL reads it: conversational prompt-completion, or conversational preference."""
     if isinstance(pair, SftPair):
         return {
-            "prompt": [*pair.context, {"role": "user", "content": pair.instruction}],
+            "prompt": pair.prompt,
             "completion": [{"role": "assistant", "content": pair.response}],
         }
     return {

@@ -64,15 +64,15 @@ def store(
     pairs = _good(model, rows, read, outcome)
     while batch := list(islice(pairs, BATCH_ROWS)):
         new = _new(model, batch, seen)
-        if not dry_run:
-            # A preference pair that somebody else has stored meanwhile is passed over; the table allows no second one.
-            stored = (
-                SftPair.objects.insert(new)
-                if model is SftPair
-                else PreferencePair.objects.insert(new, skip_existing=True)
-            )
-        outcome.created += len(new) if dry_run else stored
-        outcome.already_present += len(batch) - (len(new) if dry_run else stored)
+        if dry_run:
+            stored = len(new)
+        elif model is SftPair:
+            stored = SftPair.objects.insert(new)
+        else:
+            # One that somebody else has stored meanwhile is passed over; the table allows no second one.
+            stored = PreferencePair.objects.insert(new, skip_existing=True)
+        outcome.created += stored
+        outcome.already_present += len(batch) - stored
         outcome.first_pairs += new[: SHOWN_PAIRS - len(outcome.first_pairs)]
     return outcome
 

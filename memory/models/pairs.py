@@ -187,6 +187,11 @@ class SftPair(TrainingPair):
     def __str__(self) -> str:
         return self.instruction[:80]
 
+    @property
+    def prompt(self) -> list[dict[str, str]]:
+        """The messages that the response answers, as TRL has them."""
+        return [*self.context, {"role": "user", "content": self.instruction}]
+
     def prepare(self) -> None:
         """Trim instruction and response, renew the hash over both."""
         self.instruction = trimmed(self.instruction)

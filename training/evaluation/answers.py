@@ -9,6 +9,13 @@ from training.evaluation.probes import Answer
 Verdict = Literal["now right", "now wrong", "still right", "still wrong"]
 
 
+def verdict(*, was_right: bool, is_right: bool) -> Verdict:
+    """Return what became of an answer."""
+    if is_right:
+        return "still right" if was_right else "now right"
+    return "now wrong" if was_right else "still wrong"
+
+
 @dataclass(frozen=True, slots=True)
 class ChangedAnswer:
     """One question with the model's answer before and after."""
@@ -24,9 +31,7 @@ class ChangedAnswer:
     @property
     def verdict(self) -> Verdict:
         """What the change did."""
-        if self.after.is_right:
-            return "still right" if self.before.is_right else "now right"
-        return "now wrong" if self.before.is_right else "still wrong"
+        return verdict(was_right=self.before.is_right, is_right=self.after.is_right)
 
 
 def changed_answers(before: Sequence[Answer], after: Sequence[Answer]) -> list[ChangedAnswer]:

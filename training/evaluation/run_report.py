@@ -12,6 +12,7 @@ from training.evaluation.markdown import escaped, table
 from training.evaluation.probes import Answer
 from training.evaluation.sticking import KNOWN_LOSS, LEAST_FALL_RATIO, Change, did_not_stick
 from training.sampling.plan import Channel
+from training.sampling.schedule import CHANNEL_NAMES
 
 # Answers in the report; evaluation.json has them all.
 SHOWN_ANSWERS = 10
@@ -20,7 +21,6 @@ SHOWN_PAIRS = 5
 _LONGEST_TEXT = 160
 _LONGEST_NAME = 60
 
-_NAMES: Mapping[Channel, str] = {"sft": "memory", "preference": "preference"}
 # What is measured before and after: its name in the evaluation, its words, its form.
 FIGURES = (
     ("recall", "recall of what the assistant has said", "{:.0%}"),
@@ -120,7 +120,7 @@ def _learned(report: RunReport) -> str:
         head,
         (
             (
-                _NAMES[channel],
+                CHANNEL_NAMES[channel],
                 _number(course.loss_first, "{:.3f}"),
                 _number(course.loss_last, "{:.3f}"),
                 str(course.batches),
@@ -168,10 +168,12 @@ def _unstuck(report: RunReport) -> str:
     left = did_not_stick(report.changes)
     if not left:
         return "Every pair that was used left its mark."
-    used = {channel: sum(change.channel == channel for change in report.changes) for channel in _NAMES}
-    found = {channel: [change for change in left if change.channel == channel] for channel in _NAMES}
-    summary = ", ".join(f"{len(found[channel])} of {used[channel]} {name} pairs" for channel, name in _NAMES.items())
-    rows = [_unstuck_row(report, change) for channel in _NAMES for change in found[channel][:SHOWN_PAIRS]]
+    used = {channel: sum(change.channel == channel for change in report.changes) for channel in CHANNEL_NAMES}
+    found = {channel: [change for change in left if change.channel == channel] for channel in CHANNEL_NAMES}
+    summary = ", ".join(
+        f"{len(found[channel])} of {used[channel]} {name} pairs" for channel, name in CHANNEL_NAMES.items()
+    )
+    rows = [_unstuck_row(report, change) for channel in CHANNEL_NAMES for change in found[channel][:SHOWN_PAIRS]]
     return (
         f"{summary}. A memory pair did not stick where its token loss fell by less than {LEAST_FALL_RATIO:.0%} since "
         f"its first use, and is over {KNOWN_LOSS} nats still; a preference pair where the model favours the chosen "
@@ -184,7 +186,7 @@ def _unstuck_row(report: RunReport, change: Change) -> tuple[str, ...]:
     record = report.records[change.channel][change.index]
     number = "from a file" if record.id is None else str(record.id)
     said = escaped(record.prompt[-1]["content"], longest=_LONGEST_NAME)
-    return (_NAMES[change.channel], number, said, f"{change.before:.3f}", f"{change.after:.3f}")
+    return (CHANNEL_NAMES[change.channel], number, said, f"{change.before:.3f}", f"{change.after:.3f}")
 
 
 def _usage(report: RunReport) -> str:

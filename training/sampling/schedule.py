@@ -1,10 +1,13 @@
 """Which channel takes which step."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 Channel = Literal["sft", "preference"]
+# What people call the channels.
+CHANNEL_NAMES: Mapping[Channel, str] = {"sft": "memory", "preference": "preference"}
 Mixing = Literal["interleaved", "mixed", "alternating"]
 
 

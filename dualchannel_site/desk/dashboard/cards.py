@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 
+from dualchannel_site.desk.counting import count_up_to
 from dualchannel_site.desk.dashboard.links import list_of, may_see, page_of
 from dualchannel_site.desk.dashboard.pool_charts import CHANNELS
 from dualchannel_site.desk.jobs.permissions import START
@@ -88,15 +89,15 @@ class Step:
 def waiting(user: User | AnonymousUser, channels: Collection[Channel]) -> list[Waiting]:
     """Return what waits for this person's decision: pairs of the channels, proposals, pairs that did not stick."""
     found = []
-    names = {"sft": "memory", "preference": "preference"}
     for channel in channels:
         view = CHANNELS[channel]
         pending: QuerySet[Any] = view.model._default_manager.trainable()
-        link = reverse("desk:review", args=[names[channel]])
+        link = reverse("desk:review", args=[view.name])
         found.append(_counted(f"{view.name} pairs to review", pending.filter(review_status=ReviewStatus.PENDING), link))
     if may_see(user, "maintenance.proposal"):
-        rows = Proposal.objects.filter(status=Proposal.Status.OPEN)
-        found.append(_counted("proposals of the night", rows, list_of(Proposal, status__exact="open")))
+        found.append(
+            _counted("proposals of the night", Proposal.objects.open(), list_of(Proposal, status__exact="open"))
+        )
     if may_see(user, "training.trainingrun"):
         found += _unlearned(channels)
     return found
@@ -114,7 +115,7 @@ def last_night() -> LastNight | None:
         return None
     run = nights[0]
     taken = list(run.steps.all())
-    failed = [step for step in taken if step.status in ("failed", "interrupted")]
+    failed = [step for step in taken if step.ended_badly]
     good = sum(step.status == "succeeded" for step in taken)
     minutes, seconds = divmod(round(sum(step.seconds or 0 for step in taken)), 60)
     lasted = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
@@ -164,8 +165,8 @@ def first_steps(user: User | AnonymousUser, *, has_pairs: bool) -> list[Step]:
 
 
 def _counted(name: str, rows: QuerySet[Any], link: str) -> Waiting:
-    count = rows.order_by().values("pk")[: COUNT_LIMIT + 1].count()
-    return Waiting(name, min(count, COUNT_LIMIT), link, count > COUNT_LIMIT)
+    count, is_more = count_up_to(rows, COUNT_LIMIT)
+    return Waiting(name, count, link, is_more)
 
 
 def _unlearned(channels: Collection[Channel]) -> list[Waiting]:

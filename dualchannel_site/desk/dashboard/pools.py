@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import TypeAlias
 
 from django.db.models import Count, Max, Min, QuerySet, Value
-from django.utils import timezone
 
+from memory.admin.filters import midnight
 from memory.bulk import key_list
 from memory.models import PreferencePair, SftPair
 
@@ -104,9 +104,9 @@ def _count(model: AnyPair, band: AgeBand, *, number: int, is_used: bool) -> Quer
     # A bare "NOT is_used" would have SQLite walk the whole index for every band.
     pairs: QuerySet[SftPair] = model._default_manager.filter(is_used__in=[is_used])  # type: ignore[assignment]
     if band.begin is not None:
-        pairs = pairs.filter(created_at__gte=_midnight(band.begin))
+        pairs = pairs.filter(created_at__gte=midnight(band.begin))
     if band.end is not None:
-        pairs = pairs.filter(created_at__lt=_midnight(band.end + timedelta(days=1)))
+        pairs = pairs.filter(created_at__lt=midnight(band.end + timedelta(days=1)))
     return (
         pairs.order_by()
         .annotate(band=Value(number))
@@ -130,7 +130,3 @@ def _rewards(model: AnyPair) -> tuple[int, ...]:
     for reward in pairs.filter(pk__in=keys).values_list(column, flat=True):
         found[bisect_left(highs, reward)] += 1
     return tuple(found)
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))

@@ -30,30 +30,21 @@ _GET_OR_POST = require_http_methods(["GET", "HEAD", "POST"])
 @for_those_who(START[Job.Kind.EXTRACTION])
 def start_extraction(request: HttpRequest) -> HttpResponse:
     """Show what waits for extraction, or queue one."""
-    form = ExtractionForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        return _start(request, Job.Kind.EXTRACTION, form.options(), refused=_on_start_page(request, "extraction", form))
-    return _start_page(request, "extraction", form)
+    return _asked(request, Job.Kind.EXTRACTION, "extraction", ExtractionForm(request.POST or None))
 
 
 @_GET_OR_POST
 @for_those_who(START[Job.Kind.NIGHT])
 def start_night(request: HttpRequest) -> HttpResponse:
     """Show what a night can do, or queue one."""
-    form = NightForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        return _start(request, Job.Kind.NIGHT, form.options(), refused=_on_start_page(request, "night", form))
-    return _start_page(request, "night", form)
+    return _asked(request, Job.Kind.NIGHT, "night", NightForm(request.POST or None))
 
 
 @_GET_OR_POST
 @for_those_who(START[Job.Kind.PLAN])
 def plan_training(request: HttpRequest) -> HttpResponse:
     """Show which configs there are, or queue the plan of a run; the plan's page has the button that trains."""
-    form = TrainingForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        return _start(request, Job.Kind.PLAN, form.options(), refused=_on_start_page(request, "training", form))
-    return _start_page(request, "training", form)
+    return _asked(request, Job.Kind.PLAN, "training", TrainingForm(request.POST or None))
 
 
 @require_POST
@@ -111,6 +102,15 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     told = "cancelled" if not found.is_open else "told to stop, which may take until the end of its step"
     messages.success(request, f"Job {found.pk} is {told}.")
     return redirect("desk:job", pk=found.pk)
+
+
+def _asked(
+    request: HttpRequest, kind: Job.Kind, name: str, form: ExtractionForm | NightForm | TrainingForm
+) -> HttpResponse:
+    """Queue what a start page asks for, or show the page."""
+    if request.method == "POST" and form.is_valid():
+        return _start(request, kind, form.options(), refused=_on_start_page(request, name, form))
+    return _start_page(request, name, form)
 
 
 def _start(

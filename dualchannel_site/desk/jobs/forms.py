@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
+from datetime import UTC
 from typing import Any, cast
 
 from django import forms
@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from dualchannel_site.desk.jobs.configs import chosen_config, config_names
 from maintenance.steps import STEPS
+from memory.admin.filters import midnight
 
 
 class ExtractionForm(forms.Form):
@@ -52,8 +53,7 @@ class ExtractionForm(forms.Form):
         day = self.cleaned_data["since"] if self.cleaned_data["which"] == "since" else None
         if day is None:
             return {"since": None}
-        midnight = datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
-        return {"since": midnight.astimezone(UTC).isoformat()}
+        return {"since": midnight(day).astimezone(UTC).isoformat()}
 
 
 class TrainingForm(forms.Form):

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_safe
 from dualchannel_site.desk.jobs.permissions import CANCEL, READ_PAIRS, START, VIEW, for_those_who, may_start
 from dualchannel_site.desk.jobs.results import result_tables
 from dualchannel_site.desk.models import Job
-from training.models import TrainingRun
 
 PER_PAGE = 50
 # htmx takes the content of such an answer, and asks no more.
@@ -96,7 +95,7 @@ def _job(pk: int) -> Job:
 def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
     user, run = request.user, found.training_run
     is_ended_plan = found.kind == Job.Kind.PLAN and found.status == Job.Status.SUCCEEDED
-    is_unfinished = found.kind == Job.Kind.TRAINING and not found.is_open and _is_unfinished(run)
+    is_unfinished = found.kind == Job.Kind.TRAINING and not found.is_open and run is not None and run.is_unfinished
     return {
         "job": found,
         "colour": STATUS_COLOURS[Job.Status(found.status)],
@@ -108,10 +107,6 @@ def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
         "may_see_run": user.has_perm("training.view_trainingrun"),
         "may_see_night": user.has_perm("maintenance.view_maintenancerun"),
     }
-
-
-def _is_unfinished(run: TrainingRun | None) -> bool:
-    return run is not None and run.status in (TrainingRun.Status.RUNNING, TrainingRun.Status.INTERRUPTED)
 
 
 def chosen(found: Job) -> list[tuple[str, str]]:

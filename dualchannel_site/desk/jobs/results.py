@@ -12,11 +12,10 @@ from django.utils import timezone
 from dualchannel_site.desk.models import Job
 from maintenance.steps import STEPS
 from memory.extraction.report import ExtractionReport
+from training.run_tables import KINDS, PLAN_ROWS, RESULT_ROWS
+from training.sampling.schedule import CHANNEL_NAMES
 
-_CHANNELS = {"sft": "memory", "preference": "preference"}
 _COUNTS = tuple(item.name for item in fields(ExtractionReport))
-_PLAN_ROWS = ("pool", "held_out", "batches", "pairs_drawn", "epochs", "oldest", "newest")
-_TRAINING_ROWS = ("batches", "pairs_used", "loss_first", "loss_last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,14 @@ def _extraction(result: Mapping[str, Any]) -> Iterator[ResultTable]:
 
 
 def _plan(result: Mapping[str, Any], *, with_texts: bool) -> Iterator[ResultTable]:
-    rows = [(_label(key), *(_value(result[channel][key]) for channel in _CHANNELS)) for key in _PLAN_ROWS]
-    yield ResultTable(f"{result['steps']:,} steps", ("", *_CHANNELS.values()), rows)
+    rows = [(_label(key), *(_value(result[channel][key]) for channel in CHANNEL_NAMES)) for key in PLAN_ROWS]
+    yield ResultTable(f"{result['steps']:,} steps", ("", *CHANNEL_NAMES.values()), rows)
     needed, seconds = result["memory_estimate_bytes"], result["expected_seconds"]
     memory = f"not known: {result['memory_estimate_reason']}" if needed is None else f"about {needed / 2**30:.1f} GiB"
     time = "not known before a first run on this machine" if seconds is None else _duration(seconds)
     yield ResultTable("What it takes", ("what", "expected"), [("memory", memory), ("time", time)])
-    for kind in ("age", "reward", "source", "cluster"):
-        for channel, name in _CHANNELS.items():
+    for kind in KINDS:
+        for channel, name in CHANNEL_NAMES.items():
             if found := result[channel][f"by_{kind}"]:
                 yield _pairs_table(f"{name.capitalize()} pairs by {kind}", kind, found, with_texts=with_texts)
 
@@ -76,8 +75,8 @@ def _pairs_table(title: str, kind: str, found: Sequence[Mapping[str, Any]], *, w
 
 
 def _training(result: Mapping[str, Any]) -> Iterator[ResultTable]:
-    rows = [(_label(key), *(_value(result[channel][key]) for channel in _CHANNELS)) for key in _TRAINING_ROWS]
-    yield ResultTable(f"{result['steps']:,} steps", ("", *_CHANNELS.values()), rows)
+    rows = [(_label(key), *(_value(result[channel][key]) for channel in CHANNEL_NAMES)) for key in RESULT_ROWS]
+    yield ResultTable(f"{result['steps']:,} steps", ("", *CHANNEL_NAMES.values()), rows)
     measured = [
         (_label(key), _value(value))
         for key, value in result["evaluation"].items()

@@ -9,7 +9,7 @@ from django.conf import settings
 from dualchannel_site.desk.jobs.configs import chosen_config
 from training.artifacts import adapter_root
 from training.models import TrainingRun
-from training.run_state import WORK_FOLDER, read_claim
+from training.unfinished import stopped_run
 
 
 def unfinished_run(name: str, overrides: Sequence[str]) -> TrainingRun | None:
@@ -20,8 +20,4 @@ def unfinished_run(name: str, overrides: Sequence[str]) -> TrainingRun | None:
 
     """
     root = adapter_root(chosen_config(name, overrides), artifacts_dir=settings.ARTIFACTS_DIR)
-    claim = read_claim(root / WORK_FOLDER)
-    if claim is None:
-        return None
-    run = TrainingRun.objects.unfinished().defer("config", "metrics", "evaluation").filter(pk=claim.run).first()
-    return run if run is not None and run.folder_name == claim.name else None
+    return stopped_run(root)

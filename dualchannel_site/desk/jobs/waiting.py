@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db.models import Sum
 
+from dualchannel_site.desk.counting import count_up_to
 from dualchannel_site.desk.models import Job
 from maintenance.models import MaintenanceStep
 from memory.models import Conversation, ImportBatch
@@ -35,12 +36,12 @@ def waiting() -> Waiting:
     since = _last_extraction()
     batches = ImportBatch.objects.all() if since is None else ImportBatch.objects.filter(imported_at__gt=since)
     found = batches.aggregate(conversations=Sum("conversations", default=0), messages=Sum("messages", default=0))
-    stored = Conversation.objects.order_by()[: COUNTED_CONVERSATIONS + 1].count()
+    stored, has_more = count_up_to(Conversation.objects.all(), COUNTED_CONVERSATIONS)
     return Waiting(
         since=since,
         imports=batches.count(),
-        stored=min(stored, COUNTED_CONVERSATIONS),
-        has_more=stored > COUNTED_CONVERSATIONS,
+        stored=stored,
+        has_more=has_more,
         **found,
     )
 

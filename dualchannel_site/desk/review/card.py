@@ -144,7 +144,7 @@ def _answers(pair: PreferencePair) -> list[Answer]:
 
 def _suggestions(channel: ReviewChannel, pair: SftPair | PreferencePair) -> list[Suggestion]:
     newer, older = channel.link, f"other_{channel.link}"
-    found = Proposal.objects.filter(Q(**{newer: pair}) | Q(**{older: pair}), status=Proposal.Status.OPEN)
+    found = Proposal.objects.open().filter(Q(**{newer: pair}) | Q(**{older: pair}))
     return [
         Suggestion(
             proposal=proposal,

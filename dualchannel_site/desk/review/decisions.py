@@ -80,9 +80,7 @@ class _Case:
     def another(self, name: str) -> SftPair | PreferencePair:
         """Return the pair that `name` of the form names."""
         typed = getattr(self.asked, name)
-        # Longer numbers are no keys, and a database refuses them.
-        number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 18 else 0
-        found: SftPair | PreferencePair | None = self.channel.model._default_manager.filter(pk=number).first()
+        found: SftPair | PreferencePair | None = self.channel.model._default_manager.filter(pk=_key(typed)).first()
         if found is None:
             raise DecisionError(f"{name}: got {typed!r}, allowed the number of a pair of this channel")
         return found
@@ -206,12 +204,17 @@ def _proposal(case: _Case) -> Proposal:
     if not case.user.has_perm("maintenance.change_proposal"):
         raise PermissionDenied
     typed = case.asked.proposal
-    number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 18 else 0
-    found = Proposal.objects.filter(pk=number, status=Proposal.Status.OPEN).first()
+    found = Proposal.objects.open().filter(pk=_key(typed)).first()
     link = case.channel.link
     if found is None or case.pair.pk not in (getattr(found, f"{link}_id"), getattr(found, f"other_{link}_id")):
         raise DecisionError(f"proposal: got {typed!r}, allowed the number of an open proposal about this pair")
     return found
+
+
+def _key(typed: str) -> int:
+    """Return the key that was typed; 0, which no row has, for what is none."""
+    # Longer numbers are no keys, and a database refuses them.
+    return int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 18 else 0
 
 
 def _changed(case: _Case, count: int, what: str) -> Outcome:

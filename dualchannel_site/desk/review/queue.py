@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from dualchannel_site.desk.counting import count_up_to
 from dualchannel_site.desk.review.channels import ReviewChannel
 from maintenance.models import Proposal
 from memory.models import PreferencePair, ReplayEntry, ReviewStatus, SftPair
@@ -90,12 +91,11 @@ def load_queue(channel: ReviewChannel, *, skipped: Collection[int] = ()) -> Queu
     # Few enough to be left out by name: both lists are bounded.
     others = pending.exclude(pk__in=[*ahead, *waiting_skipped])
     first = others.order_by(f"-{channel.score}", "-pk").values_list("pk", flat=True).first()
-    counted = others.order_by().values("pk")[: COUNT_LIMIT + 1].count()
     waiting = [
         Waiting(group, sum(members[pk] is group for pk in ahead), len(keys) == GROUP_LIMIT)
         for group, keys in found.items()
     ]
-    waiting.append(Waiting(Group.OTHER, min(counted, COUNT_LIMIT), counted > COUNT_LIMIT))
+    waiting.append(Waiting(Group.OTHER, *count_up_to(others, COUNT_LIMIT)))
     return Queue(next_pk=ahead[0] if ahead else first, waiting=waiting, groups=members, skipped=len(waiting_skipped))
 
 
@@ -112,7 +112,7 @@ def _rows(channel: ReviewChannel, keys: Sequence[int]) -> list[tuple[int, float]
 
 def _proposed(channel: ReviewChannel) -> list[int]:
     """Return the newer pairs of open proposals, the newest proposals first."""
-    proposals = Proposal.objects.filter(status=Proposal.Status.OPEN, **{f"{channel.link}__isnull": False})
+    proposals = Proposal.objects.open().filter(**{f"{channel.link}__isnull": False})
     return list(proposals.order_by("-pk").values_list(f"{channel.link}_id", flat=True)[:GROUP_LIMIT])
 
 

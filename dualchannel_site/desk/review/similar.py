@@ -13,7 +13,8 @@ from django.views.decorators.http import require_safe
 
 from dualchannel_site.desk.review.channels import ReviewChannel, channel_of
 from dualchannel_site.desk.review.state import state_of
-from memory.models import PreferencePair, ReviewStatus, SftPair, TrainingPair
+from memory.curation.merging import why_unfit
+from memory.models import PreferencePair, SftPair, TrainingPair
 from memory.nearest import Nearest, Neighbour, nearest
 
 # Pairs that are shown, and those that are looked through for them: a pair that another one stands for is left out.
@@ -61,7 +62,7 @@ def similar(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
     near = nearest(pair, limit=LOOKED_THROUGH)
     context = {
         "channel": found,
-        "card": Subject(pair, state_of(pair), _can_stand(pair)),
+        "card": Subject(pair, state_of(pair), not why_unfit(pair)),
         "near": near,
         "pairs": similar_pairs(found, near),
         "may_decide": found.may_decide(request.user),
@@ -82,13 +83,8 @@ def similar_pairs(channel: ReviewChannel, near: Nearest) -> list[SimilarPair]:
 def _similar_pair(neighbour: Neighbour, row: TrainingPair, titles: Mapping[str, str]) -> SimilarPair:
     status = [row.review_status, *(["archived"] if row.archived_at else []), *(["used"] if row.is_used else [])]
     texts = {title: _clipped(getattr(row, f"{name}_shown")) for name, title in titles.items()}
-    return SimilarPair(row.pk, neighbour.similarity, texts, status, _can_stand(row))
+    return SimilarPair(row.pk, neighbour.similarity, texts, status, not why_unfit(row))
 
 
 def _clipped(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-
-
-def _can_stand(pair: TrainingPair) -> bool:
-    """Return whether other pairs may be merged into this one, as `memory.curation.merge` has it."""
-    return pair.review_status != ReviewStatus.REJECTED and pair.archived_at is None and pair.merged_into_id is None

@@ -10,7 +10,7 @@ from typing import Any
 
 from dualchannel_site.desk.runs.course import run_folder
 from training.artifacts import OutsideRootError
-from training.evaluation.answers import Verdict
+from training.evaluation.answers import Verdict, verdict
 from training.models import TrainingRun
 from training.run_results import EVALUATION
 
@@ -56,14 +56,11 @@ def read_answers(run: TrainingRun, *, artifacts: Path) -> Answers | None:
     if not found:
         return None
     ranked = sorted(found, key=lambda answer: (_ORDER.index(answer.verdict), answer.before == answer.after))
-    counts = {verdict: sum(answer.verdict == verdict for answer in found) for verdict in _ORDER}
+    counts = {each: sum(answer.verdict == each for answer in found) for each in _ORDER}
     return Answers(tuple(ranked[:SHOWN_ANSWERS]), len(found), counts["now right"], counts["now wrong"])
 
 
 def _answers(rows: list[dict[str, Any]]) -> Iterator[ShownAnswer]:
     for row in rows:
-        was_right, is_right = bool(row["right_before"]), bool(row["right_after"])
-        verdict: Verdict = (
-            ("still right" if was_right else "now right") if is_right else ("now wrong" if was_right else "still wrong")
-        )
-        yield ShownAnswer(str(row["question"]), str(row["before"]), str(row["after"]), verdict)
+        became = verdict(was_right=bool(row["right_before"]), is_right=bool(row["right_after"]))
+        yield ShownAnswer(str(row["question"]), str(row["before"]), str(row["after"]), became)

@@ -8,8 +8,8 @@ from typing import Any
 
 from training.evaluation.run_report import FIGURES
 from training.models import TrainingRun
+from training.sampling.schedule import CHANNEL_NAMES
 
-_CHANNELS = {"sft": "memory", "preference": "preference"}
 _DRIFTS = (("drift_ratio", "drift, median token"), ("drift_mean_ratio", "drift, mean token"))
 
 
@@ -59,7 +59,7 @@ def _measured(evaluation: Mapping[str, Any]) -> Iterator[BeforeAfter]:
 
 
 def _channels(metrics: Mapping[str, Any]) -> Iterator[ChannelCourse]:
-    for channel, name in _CHANNELS.items():
+    for channel, name in CHANNEL_NAMES.items():
         course = metrics.get(channel)
         if isinstance(course, dict):
             yield ChannelCourse(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import DjangoAssertNumQueries
@@ -13,20 +13,13 @@ from memory import bulk_decisions, curation
 from memory.bulk_decisions import advance, begin, preview, undo
 from memory.models import BulkChange, BulkDecision, PreferencePair, SftPair
 from tests.memory import rows
+from tests.people import client_of, person
 
 pytestmark = pytest.mark.django_db
 
 BULK = "admin:memory_sftpair_bulk"
 USED: dict[str, Any] = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def client_of(name: str, *permissions: str) -> Client:
-    user = User.objects.create(username=name, is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def post(client: Client, action: str, query: str = "", **form: Any) -> Any:
@@ -287,7 +280,7 @@ class TestPermissions:
     def test_who_may_only_look_decides_and_undoes_nothing(self, admin_client: Client) -> None:
         rows.sft_pair()
         decision = decide(admin_client, "approve")
-        viewer = client_of("viewer", "view_sftpair", "view_bulkdecision", "change_preferencepair")
+        viewer = client_of(person("viewer", "view_sftpair", "view_bulkdecision", "change_preferencepair"))
         assert post(viewer, "reject", confirm="yes").status_code == 403
         assert viewer.post(reverse("admin:memory_bulk_undo", args=[decision.pk])).status_code == 403
         assert viewer.post(reverse("admin:memory_bulk_continue", args=[decision.pk])).status_code == 403
@@ -299,7 +292,7 @@ class TestPermissions:
     def test_who_may_change_pairs_sees_and_undoes_decisions(self, admin_client: Client) -> None:
         rows.sft_pair()
         decision = decide(admin_client, "approve")
-        curator = client_of("curator", "change_sftpair")
+        curator = client_of(person("curator", "change_sftpair"))
         assert curator.get(reverse("admin:memory_bulkdecision_changelist")).status_code == 200
         undone(curator, decision)
         assert statuses() == ["pending"]

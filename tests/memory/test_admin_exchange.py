@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -23,6 +23,7 @@ from memory.exchange.formulas import guarded, unguarded
 from memory.exchange.resources import MemoryPairResource, pages
 from memory.models import PreferencePair, SftPair
 from tests.memory import rows
+from tests.people import client_of, person
 
 CSV, JSONL = "0", "1"
 LONG_AGO = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -31,14 +32,6 @@ LONG_AGO = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _uploads_go_to_a_folder_of_the_test(settings: Any, tmp_path: Path) -> None:
     settings.ARTIFACTS_DIR = tmp_path
-
-
-def client_of(name: str, *permissions: str) -> Client:
-    user = User.objects.create(username=name, is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def export(client: Client, kind: str, query: str = "", model: str = "sftpair") -> str:
@@ -133,8 +126,8 @@ class TestExport:
 
     def test_a_viewer_may_and_a_stranger_may_not(self, admin_user: User) -> None:
         address, form = reverse("admin:memory_sftpair_export"), {"format": "csv"}
-        assert client_of("viewer", "view_sftpair").post(address, form).status_code == 200
-        assert client_of("stranger", "view_message").post(address, form).status_code == 403
+        assert client_of(person("viewer", "view_sftpair")).post(address, form).status_code == 200
+        assert client_of(person("stranger", "view_message")).post(address, form).status_code == 403
         assert Client().post(address, form).status_code == 302
         forged = Client(enforce_csrf_checks=True)
         forged.force_login(admin_user)
@@ -285,12 +278,12 @@ class TestImport:
         assert list((tmp_path / "uploads").iterdir()) == []
 
     def test_only_who_may_add_pairs_imports_them(self, admin_user: User) -> None:
-        viewer = client_of("viewer", "view_sftpair", "change_sftpair")
+        viewer = client_of(person("viewer", "view_sftpair", "change_sftpair"))
         text = "instruction,response\nWhat is my dog called?,Pixel.\n"
         assert look(viewer, text).status_code == 403
         assert viewer.get(reverse("admin:memory_sftpair_import")).status_code == 403
         assert viewer.post(reverse("admin:memory_sftpair_process_import"), {}).status_code == 403
-        assert look(client_of("curator", "view_sftpair", "add_sftpair"), text).status_code == 200
+        assert look(client_of(person("curator", "view_sftpair", "add_sftpair")), text).status_code == 200
         forged = Client(enforce_csrf_checks=True)
         forged.force_login(admin_user)
         assert look(forged, text).status_code == 403

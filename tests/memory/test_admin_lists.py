@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,6 +14,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from memory.admin import lists, paginator
 from memory.models import PairEmbedding, PreferencePair, SavedFilter, SftPair
 from tests.memory import rows
+from tests.people import client_of, person
 from training.models import PairUse, TrainingRun
 
 pytestmark = pytest.mark.django_db
@@ -21,18 +22,6 @@ pytestmark = pytest.mark.django_db
 LIST = "admin:memory_sftpair_changelist"
 SAVE = "admin:memory_sftpair_save_filter"
 USED: dict[str, Any] = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
-
-
-def person(name: str, *permissions: str) -> User:
-    user = User.objects.create(username=name, is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    return user
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def listed(client: Client, **parameters: Any) -> list[SftPair]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from dualchannel_site.desk.jobs.configs import chosen_config, config_path
 from dualchannel_site.desk.jobs.outcome import Outcome
@@ -14,9 +13,8 @@ from dualchannel_site.desk.jobs.reporting import Report
 from dualchannel_site.desk.models import Job
 from training.artifacts import adapter_root
 from training.config import TrainingConfig
-from training.estimate import estimate_memory, expected_seconds
-from training.plan_summary import summarise
-from training.preparation import Places, prepare
+from training.dry_run import planned_run
+from training.preparation import Places
 from training.run_results import run_report
 from training.run_state import WORK_FOLDER, read_claim, read_state
 from training.runner import resume, start
@@ -29,19 +27,7 @@ def plan_training(job: Job, report: Report) -> Outcome:
     """Plan the run of the config that the options name, as `manage.py train_dual --dry-run` does."""
     config, path = _chosen(job)
     report.progress("selecting pairs, planning the run")
-    now, places = timezone.now(), _places()
-    prepared = prepare(config, config_path=path, places=places, now=now, store=False)
-    memory = estimate_memory(prepared, models_dir=places.models)
-    summary = summarise(
-        prepared.plan,
-        sft=prepared.sft.train,
-        preference=prepared.preference.train,
-        held_out={"sft": len(prepared.sft.held_out), "preference": len(prepared.preference.held_out)},
-        now=now,
-        memory_estimate_bytes=memory.total_bytes,
-        expected_seconds=expected_seconds(prepared),
-    )
-    return Outcome({**summary, "memory_estimate_reason": memory.reason})
+    return Outcome(planned_run(config, config_path=path, places=_places()))
 
 
 def train(job: Job, report: Report) -> Outcome:

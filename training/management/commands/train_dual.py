@@ -6,15 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandParser
-from django.utils import timezone
 from django_rich.management import RichCommand
 from rich.console import Console
 
-from training.config import TrainingConfig, load_config
-from training.estimate import estimate_memory, expected_seconds
+from training.config import load_config
+from training.dry_run import planned_run
 from training.management.failures import training_errors
-from training.plan_summary import summarise
-from training.preparation import Places, prepare
+from training.preparation import Places
 from training.run_results import run_report
 from training.run_tables import plan_tables, result_tables
 from training.runner import follow, resume, start
@@ -63,7 +61,7 @@ class Command(RichCommand):
         with training_errors(resume=f"manage.py train_dual --config {config} --resume"):
             loaded = load_config(config, overrides)
             if options["dry_run"]:
-                report = _plan(loaded, config)
+                report = planned_run(loaded, config_path=config, places=_places())
             else:
                 # Torch takes seconds to import; a dry run does without.
                 from training.trainer.processes import is_main_process
@@ -78,22 +76,6 @@ class Command(RichCommand):
             return
         for part in plan_tables(report) if options["dry_run"] else result_tables(report):
             self.console.print(part, soft_wrap=isinstance(part, str))
-
-
-def _plan(config: TrainingConfig, config_path: Path) -> dict[str, Any]:
-    now = timezone.now()
-    prepared = prepare(config, config_path=config_path, places=_places(), now=now, store=False)
-    memory = estimate_memory(prepared, models_dir=_places().models)
-    summary = summarise(
-        prepared.plan,
-        sft=prepared.sft.train,
-        preference=prepared.preference.train,
-        held_out={"sft": len(prepared.sft.held_out), "preference": len(prepared.preference.held_out)},
-        now=now,
-        memory_estimate_bytes=memory.total_bytes,
-        expected_seconds=expected_seconds(prepared),
-    )
-    return {**summary, "memory_estimate_reason": memory.reason}
 
 
 def _places() -> Places:

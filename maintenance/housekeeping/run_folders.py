@@ -22,6 +22,8 @@ FAILED_DAYS = 7
 # Whoever writes a file under a temporary name has long been dead by then.
 PARTIAL_DAYS = 1
 _RUN_NAME = re.compile(r"run-(\d{8}T\d{6}Z)-(\d+)")
+# What is being removed goes under a name of its own: the rest of it is as good as gone, whenever it was touched last.
+_REMOVED = ".removed.partial"
 _PARTIAL = re.compile(r"\..+\.partial")
 
 
@@ -260,7 +262,7 @@ def _folders(top: Path) -> Iterator[tuple[Path, Sequence[str]]]:
 def _is_of_a_run(path: Path) -> bool:
     if path.name == WORK_FOLDER:
         return True
-    name = path.name.removeprefix(".").removesuffix(".partial")
+    name = path.name.removeprefix(".").removesuffix(_REMOVED).removesuffix(".partial")
     return _RUN_NAME.fullmatch(name) is not None and (path.name != name or (path / MANIFEST).is_file())
 
 
@@ -273,6 +275,8 @@ def _age_key(name: re.Match[str]) -> tuple[str, int]:
 
 
 def _is_dead(path: Path, *, now: datetime) -> bool:
+    if path.name.endswith(_REMOVED):
+        return True
     newest = max((each.lstat().st_mtime for each in (path, *_inside(path))), default=0.0)
     return newest < (now - timedelta(days=PARTIAL_DAYS)).timestamp()
 
@@ -291,8 +295,9 @@ def _remove(paths: Iterable[Path]) -> None:
         if not _is_folder(path):
             path.unlink(missing_ok=True)
             continue
-        partial = path if _PARTIAL.fullmatch(path.name) else path.with_name(f".{path.name.lstrip('.')}.partial")
-        if partial != path:
-            shutil.rmtree(partial, ignore_errors=True)
-            path.rename(partial)
-        shutil.rmtree(partial)
+        going = path
+        if not path.name.endswith(_REMOVED):
+            going = path.with_name(f".{path.name.lstrip('.').removesuffix('.partial')}{_REMOVED}")
+            shutil.rmtree(going, ignore_errors=True)
+            path.rename(going)
+        shutil.rmtree(going)

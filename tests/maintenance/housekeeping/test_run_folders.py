@@ -335,6 +335,29 @@ def test_a_removal_that_dies_half_way_leaves_no_half_of_a_run(root: Path, monkey
     assert not left.exists()
 
 
+@pytest.mark.parametrize("name", ["run-20260101T030000Z-1", ".run-20260101T030000Z-1.partial"])
+def test_what_a_removal_left_goes_the_next_time_however_lately_it_was_touched(
+    name: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing the first file of a folder makes the folder look as if somebody had just written to it."""
+    runs = [run(root, night=number) for number in range(2)]
+    if name.startswith("."):
+        aged(fill(root / name), days=2)
+
+    def die(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            (path / "manifest.json").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            clear(root, keep_runs=2 if name.startswith(".") else 1)
+    assert clear(root, keep_runs=2).partials == 1
+    assert list(root.glob(".run-*")) == []
+    assert present(root, runs)[1]
+
+
 def test_artifacts_that_are_not_there_have_nothing_to_remove(tmp_path: Path) -> None:
     assert clear(tmp_path / "none" / "a" / "b") == Removal()
 

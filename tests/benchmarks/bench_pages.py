@@ -2,9 +2,10 @@
 
 Run as `python -m tests.benchmarks.bench_pages FOLDER [--pairs 1000000]`. FOLDER takes the SQLite database (3 GB for a
 million pairs); the PostgreSQL server lives in the system's temporary folder and needs as much there. A fifth as many
-preference pairs and messages come along. Every list with each filter and each order that it offers, a change page, a
-history page, the dry run of a decision on all rows and the first line of an export: medians of five, after one visit
-that warms the caches; the time is the whole of a request within Django, without the network.
+preference pairs and messages come along. The dashboard, the review of both channels with a decision and the similar
+pairs, every list with each filter and each order that it offers, a change page, a history page, the dry run of a
+decision on all rows and the first line of an export: medians of five, after one visit that warms the caches; the time
+is the whole of a request within Django, without the network.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +34,9 @@ CLUSTERS = 256
 # One in so many pairs was decided or retired.
 RARE = 1_000
 SLOWEST = 12
+
+# An address, with what is posted there.
+Request = tuple[str, dict[str, str] | None]
 
 _PAIR_FILTERS: list[dict[str, str]] = [
     {"review_status__exact": "pending"},
@@ -77,6 +82,10 @@ LISTS: dict[str, list[dict[str, str]]] = {
     "memory.bulkdecision": [],
     "training.pairuse": [{"run__id__exact": "1"}, {"step_from": "5"}, {"q": "4711"}],
     "maintenance.rowchange": [],
+    "training.trainingrun": [],
+    "maintenance.maintenancerun": [],
+    "maintenance.proposal": [],
+    "memory.replayentry": [],
 }
 
 
@@ -130,22 +139,30 @@ def _measured(pairs: int) -> dict[str, tuple[float, int]]:
     user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
     client = Client(SERVER_NAME="127.0.0.1", headers={"x-forwarded-proto": "https"})
     client.force_login(user)
-    return {name: _timed(client, *request) for name, request in _pages()}
+    pages: dict[str, Callable[[], Request]] = dict(_desk())
+    pages.update((name, partial(_same, request)) for name, request in _pages())
+    return {name: _timed(client, prepared) for name, prepared in pages.items()}
 
 
-def _timed(client: Any, address: str, data: dict[str, str] | None) -> tuple[float, int]:
+def _timed(client: Any, prepared: Callable[[], Request]) -> tuple[float, int]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
     times = []
     for turn in range(RUNS + 1):
+        address, data = prepared()
         with CaptureQueriesContext(connection) as captured:
             began = time.perf_counter()
-            response = client.get(address, secure=True) if data is None else client.post(address, data, secure=True)
+            if data is None:
+                response = client.get(address, secure=True)
+            else:
+                response = client.post(address, data, secure=True, headers={"HX-Request": "true"})
             if response.streaming:
                 next(iter(response.streaming_content))
                 next(iter(response.streaming_content))
             seconds = time.perf_counter() - began
+        # An export that is not read to its end would keep its cursor until the garbage collector finds it.
+        response.close()
         if response.status_code != 200:
             sys.exit(f"{address}: got status {response.status_code}, allowed 200")
         if turn:
@@ -153,7 +170,54 @@ def _timed(client: Any, address: str, data: dict[str, str] | None) -> tuple[floa
     return round(statistics.median(times), 1), len(captured)
 
 
-def _pages() -> Iterator[tuple[str, tuple[str, dict[str, str] | None]]]:
+def _desk() -> Iterator[tuple[str, Callable[[], Request]]]:
+    """Yield the pages that a morning is spent on."""
+    from django.urls import reverse
+
+    from dualchannel_site.desk.dashboard.snapshot import forget_snapshot
+    from dualchannel_site.desk.review.channels import CHANNELS
+
+    dashboard: Request = (reverse("admin:index"), None)
+
+    def counted_anew() -> Request:
+        forget_snapshot()
+        return dashboard
+
+    yield "dashboard", partial(_same, dashboard)
+    yield "dashboard, counted anew", counted_anew
+    yield "jobs", partial(_same, (reverse("desk:jobs"), None))
+    for channel in CHANNELS.values():
+        address = reverse("desk:review", args=[channel.name])
+        yield f"review, {channel.name}", partial(_same, (address, None))
+        yield f"review, {channel.name}, similar pairs", partial(_similar, channel)
+        for decision in ("skip", "approve"):
+            yield f"review, {channel.name}, {decision} with the next pair", partial(_decision, channel, decision)
+
+
+def _same(request: Request) -> Request:
+    return request
+
+
+def _similar(channel: Any) -> Request:
+    from django.urls import reverse
+
+    from dualchannel_site.desk.review.queue import load_queue
+
+    return reverse("desk:similar", args=[channel.name, load_queue(channel).next_pk]), None
+
+
+def _decision(channel: Any, decision: str) -> Request:
+    """Return the decision on the pair that waits first."""
+    from django.urls import reverse
+
+    from dualchannel_site.desk.review.queue import load_queue
+    from dualchannel_site.desk.review.state import state_of
+
+    pair = channel.model.objects.get(pk=load_queue(channel).next_pk)
+    return reverse("desk:decide", args=[channel.name, pair.pk]), {"decision": decision, "seen": state_of(pair)}
+
+
+def _pages() -> Iterator[tuple[str, Request]]:
     from django.apps import apps
     from django.contrib import admin
     from django.http import HttpRequest

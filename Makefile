@@ -52,7 +52,7 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
 
-bench: $(INSTALLED) $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
+bench: $(INSTALLED) .env $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_extract
 	$(BIN)/python -m tests.benchmarks.bench_embedding
@@ -62,7 +62,7 @@ bench: $(INSTALLED) $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extracti
 	$(BIN)/python -m tests.benchmarks.bench_night artifacts/bench
 	$(BIN)/python -m tests.benchmarks.bench_pages artifacts/bench
 
-bench-training: $(INSTALLED)  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
+bench-training: $(INSTALLED) .env  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
 	$(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA)
 	$(BIN)/python -m tests.benchmarks.bench_mixtures artifacts/bench
 

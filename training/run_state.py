@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WORK_FOLDER = ".work"
 CHECKPOINTS = "checkpoints"
+# What is being removed goes under a name of its own, so that whatever a kill leaves of it is known to be nothing.
+REMOVED = ".removed.partial"
 _CLAIM = "run.json"
 _PREPARED = "prepared.json"
 _POOLS: Mapping[Channel, str] = {"sft": "sft.jsonl", "preference": "preference.jsonl"}
@@ -89,10 +91,22 @@ def claim_state(partial: Path, work: Path, run: TrainingRun) -> None:
 
 
 def read_claim(work: Path) -> Claim | None:
-    """Return whose state the folder holds; None where it holds none."""
-    if not work.is_dir():
+    """Return whose state the folder holds; None where it holds none, or just went."""
+    try:
+        content = (work / _CLAIM).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return Claim(**json.loads((work / _CLAIM).read_text(encoding="utf-8")))
+    return Claim(**json.loads(content))
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, under another name first: nobody ever finds half of it under its own."""
+    going = folder
+    if not folder.name.endswith(REMOVED):
+        going = folder.with_name(f".{folder.name.lstrip('.').removesuffix('.partial')}{REMOVED}")
+        shutil.rmtree(going, ignore_errors=True)
+        folder.rename(going)
+    shutil.rmtree(going)
 
 
 def read_start(work: Path) -> Path | None:

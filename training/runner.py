@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from training.lock import FolderLock, folder_lock
 from training.models import TrainingRun
 from training.preparation import Places, prepare
 from training.run_results import record_success, write_results
-from training.run_state import CHECKPOINTS, WORK_FOLDER, PreparedRun, claim_state, read_state, write_state
+from training.run_state import CHECKPOINTS, WORK_FOLDER, PreparedRun, claim_state, read_state, remove_folder, write_state
 from training.trainer.stopping import Interrupted
 from training.unfinished import discard_unfinished, resumable_run
 
@@ -170,12 +169,12 @@ def _execute(
         run.fail(error)
         release(run)
         if (kept := last_checkpoint(work / CHECKPOINTS)) is None:
-            shutil.rmtree(work)
+            remove_folder(work)
         else:
             say(f"run {run.pk}: the last good checkpoint is kept in {kept} until the next run begins")
         raise
     record_success(run, folder)
-    shutil.rmtree(work)
+    remove_folder(work)
     return run
 
 

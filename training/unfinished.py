@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from training.artifacts import MANIFEST
 from training.ledger import release
 from training.models import TrainingRun
 from training.run_results import record_success
-from training.run_state import WORK_FOLDER, read_claim
+from training.run_state import WORK_FOLDER, read_claim, remove_folder
 
 
 class NothingToResumeError(ValueError):
@@ -32,19 +31,18 @@ def unfinished_run(root: Path) -> TrainingRun | None:
 
     A kill in the moment between a run's last rename and its row in the database leaves a whole folder and an open row:
     the row is closed here, and the run is returned as the success that it is. State that no run of this database owns
-    goes away.
+    goes away, and so do remains that name no run.
     """
     work = root / WORK_FOLDER
     claim = read_claim(work)
-    if claim is None:
-        return None
-    run = TrainingRun.objects.filter(pk=claim.run).first()
-    if run is None or run.folder_name != claim.name:
-        shutil.rmtree(work)
+    run = None if claim is None else TrainingRun.objects.filter(pk=claim.run).first()
+    if claim is None or run is None or run.folder_name != claim.name:
+        if work.is_dir():
+            remove_folder(work)
         return None
     if (root / claim.name / MANIFEST).is_file():
         record_success(run, root / claim.name)
-        shutil.rmtree(work)
+        remove_folder(work)
     return run
 
 
@@ -75,9 +73,11 @@ def discard_unfinished(root: Path) -> TrainingRun | None:
     run = unfinished_run(root)
     if run is None or run.status == TrainingRun.Status.SUCCEEDED:
         return None
-    shutil.rmtree(root / WORK_FOLDER)
-    if run.status == TrainingRun.Status.FAILED:
-        return None
-    run.discard()
-    release(run)
-    return run
+    has_failed = run.status == TrainingRun.Status.FAILED
+    if not has_failed:
+        # Before its state goes: a kill between the two must not leave pairs that nobody would set free.
+        with transaction.atomic():
+            run.discard()
+            release(run)
+    remove_folder(root / WORK_FOLDER)
+    return None if has_failed else run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,15 +14,13 @@ from maintenance.trained_runs import uncompared_runs
 from training.artifacts import MANIFEST, active_adapter
 from training.lock import LockedError, folder_lock
 from training.models import TrainingRun
-from training.run_state import WORK_FOLDER, read_claim, read_start
+from training.run_state import REMOVED, WORK_FOLDER, read_claim, read_start, remove_folder
 
 # What a failed run left may help to find out why, for so long.
 FAILED_DAYS = 7
 # Whoever writes a file under a temporary name has long been dead by then.
 PARTIAL_DAYS = 1
 _RUN_NAME = re.compile(r"run-(\d{8}T\d{6}Z)-(\d+)")
-# What is being removed goes under a name of its own: the rest of it is as good as gone, whenever it was touched last.
-_REMOVED = ".removed.partial"
 _PARTIAL = re.compile(r"\..+\.partial")
 
 
@@ -224,10 +221,18 @@ def _needed_by_unfinished(root: Path, *, using: str) -> list[Path]:
 
 
 def _finished_work(root: Path, rows: Mapping[str, TrainingRun], *, before: datetime) -> Iterator[Path]:
-    """Yield the working folder of a run that needs it no more; one that no row is for may be another database's."""
+    """Yield the working folder of a run that needs it no more, or the remains of one that name no run.
+
+    One that no row is for may be another database's.
+    """
     work = root / WORK_FOLDER
-    claim = read_claim(work) if _is_folder(work) else None
-    run = rows.get(claim.name) if claim is not None else None
+    if not _is_folder(work):
+        return
+    claim = read_claim(work)
+    if claim is None:
+        yield work
+        return
+    run = rows.get(claim.name)
     if run is None:
         return
     if run.status == TrainingRun.Status.SUCCEEDED or (_has_failed(run) and _ended_before(run, before)):
@@ -260,9 +265,9 @@ def _folders(top: Path) -> Iterator[tuple[Path, Sequence[str]]]:
 
 
 def _is_of_a_run(path: Path) -> bool:
-    if path.name == WORK_FOLDER:
+    if path.name in (WORK_FOLDER, f"{WORK_FOLDER}.partial", f"{WORK_FOLDER}{REMOVED}"):
         return True
-    name = path.name.removeprefix(".").removesuffix(_REMOVED).removesuffix(".partial")
+    name = path.name.removeprefix(".").removesuffix(REMOVED).removesuffix(".partial")
     return _RUN_NAME.fullmatch(name) is not None and (path.name != name or (path / MANIFEST).is_file())
 
 
@@ -275,7 +280,8 @@ def _age_key(name: re.Match[str]) -> tuple[str, int]:
 
 
 def _is_dead(path: Path, *, now: datetime) -> bool:
-    if path.name.endswith(_REMOVED):
+    if path.name.endswith(REMOVED):
+        # As good as gone, whenever it was touched last.
         return True
     newest = max((each.lstat().st_mtime for each in (path, *_inside(path))), default=0.0)
     return newest < (now - timedelta(days=PARTIAL_DAYS)).timestamp()
@@ -292,12 +298,7 @@ def _size(path: Path) -> int:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        if not _is_folder(path):
+        if _is_folder(path):
+            remove_folder(path)
+        else:
             path.unlink(missing_ok=True)
-            continue
-        going = path
-        if not path.name.endswith(_REMOVED):
-            going = path.with_name(f".{path.name.lstrip('.').removesuffix('.partial')}{_REMOVED}")
-            shutil.rmtree(going, ignore_errors=True)
-            path.rename(going)
-        shutil.rmtree(going)

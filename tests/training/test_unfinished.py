@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from training.run_state import WORK_FOLDER
 from training.runner import OnStep
 from training.trainer.course import StepResult
 from training.trainer.stopping import Interrupted
-from training.unfinished import NothingToResumeError, discard_unfinished
+from training.unfinished import NothingToResumeError, discard_unfinished, resumable_run, stopped_run
 
 pytestmark = pytest.mark.django_db
 
@@ -136,6 +138,53 @@ def test_a_run_that_died_before_its_row_was_closed_is_the_success_that_it_is(
     assert (root / "active").resolve() == Path(run.adapter)
     assert not (root / WORK_FOLDER).exists()
     assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run)) != set()
+
+
+def die_while_removing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the removal of a run's state end in its middle, when the claim has gone and the checkpoints have not."""
+    remove = shutil.rmtree
+
+    def removed(path: Path, *arguments: Any, ignore_errors: bool = False, **named: Any) -> None:
+        if ignore_errors or not Path(path).name.startswith(WORK_FOLDER):
+            remove(path, *arguments, ignore_errors=ignore_errors, **named)
+            return
+        (path / "run.json").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+
+
+def test_a_kill_while_the_state_of_a_success_is_removed_is_in_nobodys_way(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        die_while_removing(patch)
+        started(config(tiny_model_path, max_steps=2), tmp_path)
+    assert TrainingRun.objects.get().status == TrainingRun.Status.SUCCEEDED
+    assert not (tmp_path / FOLDER / WORK_FOLDER).exists()
+
+
+def test_a_kill_while_the_state_of_a_run_that_is_given_up_is_removed_leaves_its_pairs_free(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tiny_model_path, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        die_while_removing(patch)
+        discard_unfinished(tmp_path / FOLDER)
+    assert TrainingRun.objects.get().status == TrainingRun.Status.FAILED
+    assert not SftPair.objects.used().exists()
+    assert stopped_run(tmp_path / FOLDER) is None
+
+
+def test_remains_that_name_no_run_are_no_run_and_go(tmp_path: Path) -> None:
+    """As an earlier version left them when it was killed."""
+    work = tmp_path / WORK_FOLDER
+    (work / "checkpoints").mkdir(parents=True)
+    assert stopped_run(tmp_path) is None
+    assert work.exists()
+    with pytest.raises(NothingToResumeError, match="no run stopped before its end"):
+        resumable_run(tmp_path)
+    assert not work.exists()
 
 
 def test_the_state_of_another_database_is_cleared_away(tiny_model_path: str, tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ def test_state_that_a_successful_run_left_goes(root: Path) -> None:
     assert not work.exists()
 
 
+def test_remains_of_a_state_that_name_no_run_go(root: Path) -> None:
+    """As after a kill in the middle of the removal."""
+    done = run(root, active=True)
+    work = working_folder(root, done)
+    (work / "run.json").unlink()
+    assert clear(root).work == 1
+    assert not work.exists()
+
+
 def test_state_of_a_run_that_this_database_does_not_know_stays(root: Path) -> None:
     stranger = run(root, status=FAILED, folder=False)
     work = working_folder(root, stranger)

@@ -7,10 +7,13 @@ INSTALLED := $(VENV)/.installed
 SHAREGPT := $(VENV)/.sharegpt
 PEERS := $(VENV)-peers
 MANAGE := $(BIN)/python manage.py
-# Real preference pairs in the ShareGPT form, for the benchmark of training.
-DATA ?= ../shared/data/preferences_sharegpt.json
-# No model is ever fetched from a hub by these targets: the ones they need come from PyPI packages.
-export HF_HUB_OFFLINE := 1
+# No model is ever fetched from a hub by these targets: the ones they need come from PyPI packages. The worker of `make
+# serve` trains by configs whose models may lie there.
+demo test test-slow lint docs bench bench-training: export HF_HUB_OFFLINE := 1
+
+# A benchmark that fails or misses its aim keeps no other from its work; MEASURED names them at the end.
+MEASURE := failed=; measure() { "$$@" || failed="$$failed $$3"; };
+MEASURED := test -z "$$failed" || { echo "failed, or missed an aim:$$failed"; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-slow lint docs bench bench-training clean
@@ -52,22 +55,29 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)  ## Write the generated pages of docs/ anew.
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m docs.generate
 
-bench: $(INSTALLED) .env $(SHAREGPT) $(PEERS)/.installed  ## Measure import, extraction, embedding and the night's steps next to their floors and peers.
-	$(BIN)/python -m tests.benchmarks.bench_import
-	$(BIN)/python -m tests.benchmarks.bench_extract
-	$(BIN)/python -m tests.benchmarks.bench_embedding
-	$(PEERS)/bin/python -m tests.benchmarks.bench_merge
-	$(PEERS)/bin/python -m tests.benchmarks.bench_on_disk
-	$(BIN)/python -m tests.benchmarks.bench_clusters
-	$(BIN)/python -m tests.benchmarks.bench_night artifacts/bench
-	$(BIN)/python -m tests.benchmarks.bench_pages artifacts/bench
+bench: $(INSTALLED) .env $(SHAREGPT) $(PEERS)/.installed  ## Measure all but training, next to floors and peers; two hours, 14 GB of disk.
+	@$(MEASURE) \
+	measure $(BIN)/python -m tests.benchmarks.bench_import; \
+	measure $(BIN)/python -m tests.benchmarks.bench_extract; \
+	measure $(BIN)/python -m tests.benchmarks.bench_embedding; \
+	measure $(PEERS)/bin/python -m tests.benchmarks.bench_merge; \
+	measure $(PEERS)/bin/python -m tests.benchmarks.bench_on_disk; \
+	measure $(BIN)/python -m tests.benchmarks.bench_clusters; \
+	measure $(BIN)/python -m tests.benchmarks.bench_night artifacts/bench; \
+	measure $(BIN)/python -m tests.benchmarks.bench_pages artifacts/bench; \
+	$(MEASURED)
 
-bench-training: $(INSTALLED) .env  ## The trainer next to TRL's, then all mixtures of the channels; an hour. DATA=… names the pairs.
-	$(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA)
-	$(BIN)/python -m tests.benchmarks.bench_mixtures artifacts/bench
+bench-training: $(INSTALLED) .env  ## The trainer next to TRL's, then all mixtures of the channels; two hours. DATA=… names the pairs.
+	@test -n "$(DATA)" || { echo "DATA: got none, allowed a JSON list of ShareGPT preference records:" \
+	  '{"conversations": [{"from": "human", "value": …}, …], "chosen": {"value": …}, "rejected": {"value": …}}'; exit 1; }
+	@$(MEASURE) \
+	measure $(BIN)/python -m tests.benchmarks.bench_training artifacts $(DATA); \
+	measure $(BIN)/python -m tests.benchmarks.bench_mixtures artifacts/bench; \
+	$(MEASURED)
 
-clean:           ## Remove what setup, demo and tests have made, but for the database.
-	rm -rf $(VENV) $(PEERS) artifacts/demo artifacts/lora artifacts/models *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+clean:           ## Remove what setup, demo, tests and benchmarks have made, but for .env and the database.
+	rm -rf $(VENV) $(PEERS) artifacts/demo artifacts/lora/demo artifacts/models artifacts/bench *.egg-info .coverage \
+	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .env:
 	@$(PYTHON) -c "import secrets; print(f'DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}')" > $@

@@ -1,6 +1,6 @@
 """What mixing the channels is worth: one budget of samples, trained in every way, measured on the same things.
 
-Run as `python -m tests.benchmarks.bench_mixtures FOLDER`, which takes three quarters of an hour on two cores. FOLDER is
+Run as `python -m tests.benchmarks.bench_mixtures FOLDER`, which takes an hour and a half on two cores. FOLDER is
 for the database and the unpacked model. The runs have the demo's data and config but for what their name says; each is
 printed as a JSON line.
 """
@@ -109,7 +109,7 @@ def _mixtures(scene: Scene) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]
     steps = scene.prepared.plan.steps
     memory = tuple(step for step in steps if step.batches[0].channel == "sft")
     preference = tuple(step for step in steps if step.batches[0].channel == "preference")
-    # Two preference pairs in each of 144 steps are three in each of 96.
+    # Two preference pairs in each of 168 steps are three in each of 112.
     mixed = scene.config(batch_mixing="mixed", max_steps=len(memory), preference_batch_size=3)
     alternating = scene.config(batch_mixing="alternating")
     free = scene.config(retention=scene.prepared.config.retention.model_copy(update={"weight": 0.0}))

@@ -1,10 +1,12 @@
 """Our trainer next to TRL's, on the same real pairs, the same tokens, the same machine.
 
-Run as `python -m tests.benchmarks.bench_training FOLDER DATA`, which takes a quarter of an hour on two cores. DATA is
-`preferences_sharegpt.json`. Every contender trains as many memory pairs as preference pairs, one pass over each, and
-computes its reference log-probabilities itself. Ours and TRL's best take turns, three times, and what is shown are
-medians; other settings run once. FOLDER is for the unpacked model. The tables go into docs/benchmarks.md; the figures
-on standard output have the share of the machine's rate of matrix products that ours reaches as well.
+Run as `python -m tests.benchmarks.bench_training FOLDER DATA`, which takes a quarter of an hour on two cores. DATA is a
+JSON list of 32 or more ShareGPT preference records, each an object of `conversations`, a list of turns with `from`
+(human, gpt or system) and `value`, the last of them human, and of `chosen` and `rejected`, each with a `value`. Every
+contender trains as many memory pairs as preference pairs, one pass over each, and computes its reference
+log-probabilities itself. Ours and TRL's best take turns, three times, and what is shown are medians; other settings run
+once. FOLDER is for the unpacked model. The tables go into docs/benchmarks.md; the figures on standard output have the
+share of the machine's rate of matrix products that ours reaches as well.
 """
 
 import argparse

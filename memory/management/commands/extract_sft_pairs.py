@@ -1,6 +1,7 @@
 """Command: training pairs out of stored conversations."""
 
 import json
+import os
 import time
 from argparse import ArgumentParser
 from contextlib import nullcontext
@@ -81,9 +82,7 @@ class Command(BaseCommand):
             with database_file(options["db_path"]) if options["db_path"] else nullcontext(DEFAULT_DB_ALIAS) as using:
                 selection = _selection(options, using)
                 report = _extract(selection, options, using)
-                exported = (
-                    export_jsonl(selection, options["export_jsonl"], using=using) if options["export_jsonl"] else 0
-                )
+                exported = _export(selection, options["export_jsonl"], using)
         except UnfitDatabaseError as error:
             raise CommandError(f"--db-path: {error}") from error
         except UnknownConversationError as error:
@@ -107,6 +106,8 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
         raise CommandError("got both --dry-run and --export-jsonl, allowed one of them: a dry run writes nothing")
     if export and (export.is_dir() or not export.parent.is_dir()):
         raise CommandError(f"--export-jsonl: got {export}, allowed a file in a folder that exists")
+    if export and not os.access(export.parent, os.W_OK | os.X_OK):
+        raise CommandError(f"--export-jsonl: got {export}, allowed a file in a folder that can be written to")
 
 
 def _selection(options: dict[str, Any], using: str) -> Selection:

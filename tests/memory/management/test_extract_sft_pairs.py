@@ -148,6 +148,30 @@ def test_an_impossible_export_is_refused_before_anything_is_extracted(tmp_path: 
     assert SftPair.objects.count() == 0
 
 
+def test_an_export_is_refused_before_the_extraction_where_its_folder_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(asked(), "Pixel.")
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+
+    assert refused("--all", "--export-jsonl", tmp_path / "a") == (
+        f"--export-jsonl: got {tmp_path / 'a'}, allowed a file in a folder that can be written to"
+    )
+    assert SftPair.objects.count() == 0
+
+
+def test_an_export_that_fails_all_the_same_is_one_line(tmp_path: Path) -> None:
+    answer(asked(), "Pixel.")
+    # Its temporary name, which is longer, has more than the 255 bytes that a file system takes.
+    path = tmp_path / ("a" * 250)
+
+    assert refused("--all", "--export-jsonl", path) == (
+        f"--export-jsonl: got {path}, which cannot be written (File name too long)"
+    )
+    assert SftPair.objects.count() == 1
+
+
 def run_process(tmp_path: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, whose configured database is empty."""
     environment = {

@@ -8,9 +8,14 @@ import sys
 def main() -> None:
     """Run the management command named on the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dualchannel_site.settings")
-    from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
-    from django.db import OperationalError, ProgrammingError
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+        from django.db import OperationalError, ProgrammingError
+    except ModuleNotFoundError as error:
+        if error.name != "django":
+            raise
+        sys.exit(f"Django is not installed for {sys.executable}; run `make setup`, then use .venv/bin/python")
 
     try:
         execute_from_command_line(sys.argv)

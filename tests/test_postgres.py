@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
+from tests.missing import skip_without
 
 CONNECT = (
     "import environ, psycopg, sys; place = environ.Env().db('DATABASE_URL'); "
@@ -42,3 +43,14 @@ def test_a_server_that_is_missing_and_cannot_be_installed_is_one_line(
         f"PostgreSQL 15 is not installed: got no {tmp_path / 'postgres'}; "
         "install it as root with `apt-get install postgresql-15`\n"
     )
+
+
+def test_a_test_without_its_server_is_skipped_and_fails_where_nothing_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = postgres.ServerMissingError("PostgreSQL 15 is not installed")
+
+    monkeypatch.delenv("SKIP_NOTHING", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="PostgreSQL 15 is not installed"):
+        skip_without(missing)
+    monkeypatch.setenv("SKIP_NOTHING", "1")
+    with pytest.raises(pytest.fail.Exception, match="PostgreSQL 15 is not installed"):
+        skip_without(missing)

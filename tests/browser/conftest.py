@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.chromium import ChromiumMissingError, launched
 from tests.browser.site import Site, running_site
+from tests.missing import skip_without
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,6 @@ def browser() -> Iterator[Browser]:
         try:
             started = launched(playwright)
         except ChromiumMissingError as error:
-            pytest.skip(str(error))
+            skip_without(error)
         yield started
         started.close()

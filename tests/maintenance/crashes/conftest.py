@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.missing import skip_without
 from tests.postgres import ServerMissingError, running_server
 from tests.training.conftest import tiny_model_path
 
@@ -17,4 +18,4 @@ def server() -> Iterator[str]:
         with running_server() as url:
             yield url
     except ServerMissingError as missing:
-        pytest.skip(str(missing))
+        skip_without(missing)

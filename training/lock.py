@@ -64,6 +64,19 @@ def folder_lock(root: Path, *, doing: str = "trains", allowed: str = "one traine
         yield FolderLock(file)
 
 
+def is_locked(root: Path) -> bool:
+    """Return whether a process holds the lock of the folder; nothing is written, nothing waited for."""
+    try:
+        with (root / LOCK_FILE).open(encoding="utf-8") as file:
+            # Shared, so that two who ask do not take each other for the holder.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:

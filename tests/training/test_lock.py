@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.lock import LOCK_FILE, LockedError, folder_lock
+from training.lock import LOCK_FILE, LockedError, folder_lock, is_locked
 
 HOLDER = (
     "import sys, time; from pathlib import Path; from training.lock import folder_lock\n"
@@ -32,6 +32,7 @@ def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_trainer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
     with holder(tmp_path) as child, pytest.raises(LockedError) as caught, folder_lock(tmp_path):
         pass
     message = str(caught.value)
@@ -41,8 +42,10 @@ def test_a_second_trainer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     with holder(tmp_path) as child:
+        assert is_locked(tmp_path)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
+        assert not is_locked(tmp_path)
         with folder_lock(tmp_path):
             pass
 

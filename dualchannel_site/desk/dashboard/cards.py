@@ -137,7 +137,8 @@ def introspection() -> Switch:
 
 def open_jobs() -> list[Job]:
     """Return the jobs that wait or are at work; one query, since there is at most one of a kind."""
-    return list(Job.objects.open().only("kind", "status", "progress_text", "progress_share", "requested_at"))
+    columns = ("kind", "status", "heartbeat_at", "progress_text", "progress_share", "requested_at")
+    return list(Job.objects.open().only(*columns))
 
 
 def starts(user: User | AnonymousUser) -> dict[Job.Kind, Button]:

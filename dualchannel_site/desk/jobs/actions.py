@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, cast
 
 from django import forms
@@ -95,11 +96,11 @@ def resume_config(request: HttpRequest) -> HttpResponse:
 @require_POST
 @for_those_who(CANCEL)
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    """Cancel the job `pk`: at once where it waits, else as soon as it can stop."""
+    """Cancel the job `pk`: at once where it waits or is dead, else as soon as it can stop."""
     found = get_object_or_404(Job, pk=pk)
     if not cancel_job(found, user=_person(request)):
         return page_of_job(request, found, status=HTTPStatus.CONFLICT, error=f"{found} has ended already")
-    told = "cancelled" if not found.is_open else "told to stop, which may take until the end of its step"
+    told = found.get_status_display().lower() if not found.is_open else "told to stop, which may take until the end of its step"
     messages.success(request, f"Job {found.pk} is {told}.")
     return redirect("desk:job", pk=found.pk)
 
@@ -147,16 +148,17 @@ def _start_page(
 
 
 def _stopped_runs() -> dict[str, Any]:
-    found: list[tuple[str, TrainingRun]] = []
+    found: dict[int, tuple[str, TrainingRun]] = {}
     for name in config_names():
         try:
             run = unfinished_run(name, [])
         except ValueError:
             # A config that cannot be used says so when it is chosen.
             continue
-        if run is not None:
-            found.append((name, run))
-    return {"stopped": found}
+        # Of configs that share a folder the one by which the run began.
+        if run is not None and (run.pk not in found or Path(run.config_path).name == name):
+            found[run.pk] = (name, run)
+    return {"stopped": list(found.values())}
 
 
 def _nothing_to_resume(options: Mapping[str, Any]) -> str | None:
@@ -164,7 +166,7 @@ def _nothing_to_resume(options: Mapping[str, Any]) -> str | None:
         run = unfinished_run(options["config"], options["overrides"])
     except ValueError as error:
         return str(error)
-    return f"{options['config']}: no run of this config was stopped before its end" if run is None else None
+    return f"{options['config']}: no run of this config was stopped before its end, or one trains in its folder" if run is None else None
 
 
 def _person(request: HttpRequest) -> User:

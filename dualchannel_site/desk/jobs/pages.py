@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from dualchannel_site.desk.jobs.permissions import CANCEL, READ_PAIRS, START, VIEW, for_those_who, may_start
 from dualchannel_site.desk.jobs.results import result_tables
+from dualchannel_site.desk.jobs.unfinished import unfinished_run
 from dualchannel_site.desk.models import Job
 
 PER_PAGE = 50
@@ -43,7 +44,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     shown = found[:PER_PAGE]
     context = {
         "title": "Jobs",
-        "jobs": [(job, STATUS_COLOURS[Job.Status(job.status)]) for job in shown],
+        "jobs": [(job, _colour(job)) for job in shown],
         "older": shown[-1].pk if len(found) > PER_PAGE else None,
         "is_first": not before,
         "may_start": may_start(request),
@@ -67,10 +68,10 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @for_those_who(VIEW)
 def progress(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give the part of a job's page that changes while it works; once it has ended, the parts that follow, too."""
+    """Give the part of a job's page that changes while it works; once it has ended or died, the parts that follow, too."""
     found = _job(pk)
     context = {**_context(request, found), "is_update": True}
-    status = HTTPStatus.OK if found.is_open else STOP_POLLING
+    status = HTTPStatus.OK if context["is_live"] else STOP_POLLING
     return render(request, "desk/jobs/_progress.html", context, status=status)
 
 
@@ -93,20 +94,38 @@ def _job(pk: int) -> Job:
 
 
 def _context(request: HttpRequest, found: Job) -> dict[str, Any]:
-    user, run = request.user, found.training_run
+    user = request.user
+    may_be_cancelled = found.is_dead or (found.is_open and found.cancel_requested_at is None)
     is_ended_plan = found.kind == Job.Kind.PLAN and found.status == Job.Status.SUCCEEDED
-    is_unfinished = found.kind == Job.Kind.TRAINING and not found.is_open and run is not None and run.is_unfinished
+    is_live = found.is_open and not found.is_dead
     return {
         "job": found,
-        "colour": STATUS_COLOURS[Job.Status(found.status)],
+        "is_live": is_live,
+        "colour": _colour(found),
         "options": chosen(found),
         "tables": result_tables(found, with_texts=user.has_perms(READ_PAIRS)),
-        "may_cancel": found.is_open and found.cancel_requested_at is None and user.has_perms(CANCEL),
+        "may_cancel": may_be_cancelled and user.has_perms(CANCEL),
         "may_train": is_ended_plan and user.has_perms(START[Job.Kind.TRAINING]),
-        "may_resume": is_unfinished and user.has_perms(START[Job.Kind.TRAINING]),
+        "may_resume": not is_live and user.has_perms(START[Job.Kind.TRAINING]) and _can_go_on(found),
         "may_see_run": user.has_perm("training.view_trainingrun"),
         "may_see_night": user.has_perm("maintenance.view_maintenancerun"),
     }
+
+
+def _can_go_on(found: Job) -> bool:
+    """Return whether the run that a training job began was stopped, and nobody goes on with it."""
+    run = found.training_run
+    if found.kind != Job.Kind.TRAINING or run is None or not run.is_unfinished:
+        return False
+    try:
+        return unfinished_run(found.options["config"], found.options["overrides"]) == run
+    except ValueError:
+        # The config is gone, or cannot be used any more.
+        return False
+
+
+def _colour(found: Job) -> str:
+    return "warning" if found.is_dead else STATUS_COLOURS[Job.Status(found.status)]
 
 
 def chosen(found: Job) -> list[tuple[str, str]]:

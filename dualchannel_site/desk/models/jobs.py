@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from maintenance.models import MaintenanceRun
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A job says every few seconds that it lives; a writer may wait a minute for another one's transaction (SQLite).
 DEAD_AFTER = timedelta(seconds=120)
+_TAKEN_FOR_DEAD = f"no sign of life for more than {DEAD_AFTER.seconds} seconds: its process is taken for dead"
 # Lines that a job said on its way: the last ones are kept.
 MAX_MESSAGES = 50
 MAX_PROGRESS_LENGTH = 255
@@ -48,15 +49,17 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.running().filter(heartbeat_at__lt=now - DEAD_AFTER)
 
     def asked_to_stop(self, key: int) -> bool:
-        """Return whether a person asked the running job `key` to stop."""
-        return self.running().filter(pk=key, cancel_requested_at__isnull=False).exists()
+        """Return whether a person asked the job `key` to stop, which is at work, if only by its process."""
+        at_work = self.filter(status__in=[Job.Status.RUNNING, Job.Status.INTERRUPTED])
+        return at_work.filter(pk=key, cancel_requested_at__isnull=False).exists()
 
     def close_dead(self, *, now: datetime) -> int:
-        """Mark dead jobs as interrupted, so that others of their kind may start; return how many there were."""
+        """Mark dead jobs as interrupted when they last gave a sign of life, so that others of their kind may start.
+
+        Return how many there were.
+        """
         return self.dead(now=now).update(
-            status=Job.Status.INTERRUPTED,
-            finished_at=now,
-            error=f"no sign of life for more than {DEAD_AFTER.seconds} seconds: its process is taken for dead",
+            status=Job.Status.INTERRUPTED, finished_at=F("heartbeat_at"), error=_TAKEN_FOR_DEAD
         )
 
 
@@ -144,10 +147,11 @@ class Job(models.Model):
 
     @property
     def duration(self) -> timedelta | None:
-        """How long it has worked, to the second; None before its start."""
+        """How long it has worked, to the second, a dead one to its last sign of life; None before its start."""
         if self.started_at is None:
             return None
-        return timedelta(seconds=round(((self.finished_at or timezone.now()) - self.started_at).total_seconds()))
+        end = self.finished_at or (self.heartbeat_at if self.is_dead else None) or timezone.now()
+        return timedelta(seconds=round((end - self.started_at).total_seconds()))
 
     def begin(self, *, host: str) -> bool:
         """Record that a worker has taken the job; False where it no longer waits."""
@@ -169,7 +173,8 @@ class Job(models.Model):
     def cancel(self, *, user: User | AnonymousUser) -> bool:
         """Record that `user` wants the job to stop; False where it has ended.
 
-        One that waits is cancelled at once; one that is at work is told by its worker. A second wish changes nothing.
+        One that waits is cancelled at once, one that is dead is closed; one that is at work is told by its worker. The
+        first wish stays on record.
         """
         with transaction.atomic():
             job = Job.objects.select_for_update().get(pk=self.pk)
@@ -177,11 +182,11 @@ class Job(models.Model):
                 return False
             if job.cancel_requested_at is None:
                 job.cancelled_by_id, job.cancel_requested_at = user.pk, timezone.now()
-                changed = ["cancelled_by", "cancel_requested_at"]
-                if job.status == self.Status.QUEUED:
-                    job.status, job.finished_at = self.Status.CANCELLED, job.cancel_requested_at
-                    changed += ["status", "finished_at"]
-                job.save(update_fields=changed)
+            if job.status == self.Status.QUEUED:
+                job.status, job.finished_at = self.Status.CANCELLED, job.cancel_requested_at
+            elif job.is_dead:
+                job.status, job.finished_at, job.error = self.Status.INTERRUPTED, job.heartbeat_at, _TAKEN_FOR_DEAD
+            job.save(update_fields=["cancelled_by", "cancel_requested_at", "status", "finished_at", "error"])
         self.refresh_from_db()
         return True
 

@@ -127,6 +127,28 @@ def test_a_job_without_sign_of_life_is_closed_and_one_with_a_late_sign_is_not() 
     living.refresh_from_db()
     assert (dead.status, living.status) == ("interrupted", "running")
     assert dead.error == "no sign of life for more than 120 seconds: its process is taken for dead"
+    assert dead.finished_at == dead.heartbeat_at
+
+
+def test_a_dead_job_is_closed_by_whoever_cancels_it(django_user_model: type[User]) -> None:
+    anna = django_user_model.objects.create(username="anna")
+    died_at = timezone.now() - timedelta(days=2)
+    dead = running(started_at=died_at - timedelta(minutes=5), heartbeat_at=died_at)
+    assert dead.duration == timedelta(minutes=5)
+    assert dead.cancel(user=anna) is True
+    assert (dead.status, dead.finished_at, dead.cancelled_by) == ("interrupted", died_at, anna)
+    assert dead.error.startswith("no sign of life")
+    # Should its process live after all, it is told.
+    assert Job.objects.asked_to_stop(dead.pk) is True
+
+
+def test_a_job_that_died_before_it_could_stop_is_closed_by_a_second_wish(django_user_model: type[User]) -> None:
+    anna, ben = (django_user_model.objects.create(username=name) for name in ("anna", "ben"))
+    working = running()
+    working.cancel(user=anna)
+    Job.objects.update(heartbeat_at=timezone.now() - 2 * DEAD_AFTER)
+    assert working.cancel(user=ben) is True
+    assert (working.status, working.cancelled_by) == ("interrupted", anna)
 
 
 def test_a_job_that_was_taken_for_dead_and_lived_has_the_last_word() -> None:

@@ -240,10 +240,32 @@ def test_progress_is_shown_as_words_and_as_a_share(desk: Client) -> None:
 
 def test_a_dead_job_is_told_from_a_living_one(desk: Client) -> None:
     old = timezone.now() - DEAD_AFTER - timedelta(seconds=5)
-    row = job(status="running", started_at=old, heartbeat_at=old)
-    assert "No sign of life since" in page(desk, row)
+    row = job(status="running", started_at=old, heartbeat_at=old, cancel_requested_at=old)
+    shown = page(desk, row)
+    assert "No sign of life since" in shown
+    assert "Cancel the job" in shown
+    assert "every 2s" not in shown
+    assert desk.get(reverse("desk:job-progress", args=[row.pk])).status_code == STOP_POLLING
+    lists = [desk.get(reverse(name)).content.decode() for name in ("desk:jobs", "admin:index")]
+    assert all("No sign of life" in each for each in lists)
     Job.objects.update(heartbeat_at=timezone.now())
     assert "No sign of life since" not in page(desk, row)
+
+
+def test_a_dead_job_is_closed_by_its_button(desk: Client) -> None:
+    old = timezone.now() - 2 * DEAD_AFTER
+    row = job(status="running", started_at=old, heartbeat_at=old)
+    shown = desk.post(reverse("desk:job-cancel", args=[row.pk]), follow=True).content.decode()
+    assert f"Job {row.pk} is interrupted." in shown
+    assert "its process is taken for dead" in shown
+    assert "Asked to stop by olga" in shown
+
+
+def test_a_job_that_ended_before_it_was_told_was_not_cancelled(desk: Client, operator: User) -> None:
+    row = job(status="succeeded", cancelled_by=operator, cancel_requested_at=timezone.now())
+    assert "Asked to stop by olga" in page(desk, row)
+    Job.objects.update(status="cancelled")
+    assert "Cancelled by olga" in page(desk, row)
 
 
 def test_a_plan_shows_what_would_be_trained(desk: Client) -> None:

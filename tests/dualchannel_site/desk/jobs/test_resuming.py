@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from dualchannel_site.desk.models import Job
+from dualchannel_site.desk.models.jobs import DEAD_AFTER
 from training.artifacts import write_json
+from training.lock import folder_lock
 from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +43,48 @@ def test_so_does_the_page_of_the_job_that_began_it(desk: Client, stopped: Traini
     assert "Resume the run" in desk.get(reverse("desk:job", args=[job.pk])).content.decode()
     desk.post(reverse("desk:resume-training", args=[job.pk]))
     assert Job.objects.exclude(pk=job.pk).get().options["resume"] is True
+
+
+def test_so_does_the_page_of_a_job_that_died_with_its_machine(desk: Client, stopped: TrainingRun) -> None:
+    TrainingRun.objects.update(status="running")
+    job = began(stopped)
+    old = timezone.now() - 2 * DEAD_AFTER
+    Job.objects.update(status="running", started_at=old, heartbeat_at=old)
+    assert "Resume the run" in desk.get(reverse("desk:job", args=[job.pk])).content.decode()
+    assert (
+        f"Run {stopped.pk} of small.yaml, ended without a word at"
+        in desk.get(reverse("desk:plan-training")).content.decode()
+    )
+    desk.post(reverse("desk:resume-training", args=[job.pk]))
+    assert [row.status for row in Job.objects.order_by("pk")] == ["interrupted", "queued"]
+
+
+def test_a_run_that_somebody_trains_is_not_offered_and_not_resumed(
+    desk: Client, stopped: TrainingRun, configs: Path
+) -> None:
+    job = began(stopped)
+    TrainingRun.objects.update(status="running")
+    with folder_lock(configs.parent / "artifacts" / "lora" / "desk"):
+        for page in (reverse("desk:plan-training"), reverse("desk:job", args=[job.pk])):
+            assert "Resume" not in desk.get(page).content.decode()
+        answer = desk.post(reverse("desk:resume-config"), {"config": "small.yaml"})
+    assert answer.status_code == 409
+    assert "or one trains in its folder" in answer.content.decode()
+    assert Job.objects.get() == job
+
+
+@pytest.mark.parametrize("other", ["another.yaml", "zebra.yaml"])
+def test_a_run_is_offered_once_by_the_config_it_began_with(
+    desk: Client, stopped: TrainingRun, configs: Path, other: str
+) -> None:
+    (configs / other).write_text((configs / "small.yaml").read_text())
+    assert desk.get(reverse("desk:plan-training")).context["stopped"] == [("small.yaml", stopped)]
+
+
+def test_remains_of_a_run_keep_the_start_page_from_nothing(desk: Client, stopped: TrainingRun, configs: Path) -> None:
+    """As a kill leaves them while the state of a run is removed."""
+    (configs.parent / "artifacts" / "lora" / "desk" / ".work" / "run.json").unlink()
+    assert "Resume" not in desk.get(reverse("desk:plan-training")).content.decode()
 
 
 def test_a_run_that_has_ended_is_not_offered_and_not_resumed(desk: Client, stopped: TrainingRun) -> None:

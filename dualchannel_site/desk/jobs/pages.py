@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -63,6 +64,17 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one job: what was asked for, how far it is, what it came to."""
     found = _job(pk)
     return _page(request, "detail", {"title": found.title, **_context(request, found)})
+
+
+def polled(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give `progress` as a page of the admin; send whoever is logged in no more to the login, and to the job's page.
+
+    A redirect would have htmx follow it, and fill the job's page with the form.
+    """
+    if request.headers.get("HX-Request") != "true" or admin.site.has_permission(request):
+        return cast(HttpResponse, admin.site.admin_view(progress)(request, pk))
+    login = redirect_to_login(reverse("desk:job", args=[pk]), reverse("admin:login"))
+    return HttpResponse(status=STOP_POLLING, headers={"HX-Redirect": login.url})
 
 
 @require_safe

@@ -214,6 +214,14 @@ def test_an_open_job_is_asked_for_anew_every_two_seconds_and_an_ended_one_no_mor
     assert desk.get(reverse("desk:job-progress", args=[row.pk])).status_code == STOP_POLLING
 
 
+@pytest.mark.parametrize("number", [7, 999])
+def test_a_page_whose_session_has_ended_asks_no_more_and_goes_to_the_login(client: Client, number: int) -> None:
+    job(pk=7)
+    answer = client.get(reverse("desk:job-progress", args=[number]), headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.content) == (STOP_POLLING, b"")
+    assert answer.headers["HX-Redirect"] == f"/admin/login/?next=/admin/jobs/{number}/"
+
+
 def test_the_last_answer_brings_the_result_and_the_buttons_along(desk: Client) -> None:
     row = job("plan", status="running", started_at=timezone.now(), heartbeat_at=timezone.now())
     fragment = reverse("desk:job-progress", args=[row.pk])

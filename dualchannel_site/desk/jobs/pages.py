@@ -80,7 +80,7 @@ def polled(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @for_those_who(VIEW)
 def progress(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give the part of a job's page that changes while it works; once it has ended or died, the parts that follow, too."""
+    """Give the parts of a job's page that change while it works; once it has ended or died, the buttons, too."""
     found = _job(pk)
     context = {**_context(request, found), "is_update": True}
     status = HTTPStatus.OK if context["is_live"] else STOP_POLLING

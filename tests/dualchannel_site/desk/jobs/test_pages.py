@@ -15,6 +15,7 @@ from dualchannel_site.desk.jobs.pages import PER_PAGE, STOP_POLLING
 from dualchannel_site.desk.models import Job
 from dualchannel_site.desk.models.jobs import DEAD_AFTER
 from tests.dualchannel_site.desk.jobs import people
+from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
 
@@ -222,10 +223,27 @@ def test_a_page_whose_session_has_ended_asks_no_more_and_goes_to_the_login(clien
     assert answer.headers["HX-Redirect"] == f"/admin/login/?next=/admin/jobs/{number}/"
 
 
+def test_a_page_that_was_opened_while_the_job_waited_gets_its_run_its_start_and_its_lines(desk: Client) -> None:
+    row = job("training")
+    assert '<pre id="job-messages"' in page(desk, row)
+    run = TrainingRun.objects.create(config_path="small.yaml", config={})
+    now = timezone.now()
+    Job.objects.update(
+        status="running", started_at=now, heartbeat_at=now, host="anvil", training_run=run, messages=["<b>30 pairs"]
+    )
+    update = desk.get(reverse("desk:job-progress", args=[row.pk])).content.decode()
+    assert f">Run {run.pk}</a>" in update
+    assert "on anvil" in update
+    assert '<pre id="job-messages" hx-swap-oob="innerHTML">&lt;b&gt;30 pairs' in update
+    # What a person may have opened is not replaced.
+    assert "<details" not in update
+    assert "job-actions" not in update
+
+
 def test_the_last_answer_brings_the_result_and_the_buttons_along(desk: Client) -> None:
     row = job("plan", status="running", started_at=timezone.now(), heartbeat_at=timezone.now())
     fragment = reverse("desk:job-progress", args=[row.pk])
-    assert "job-outcome" not in desk.get(fragment).content.decode()
+    assert "job-actions" not in desk.get(fragment).content.decode()
     row.succeed(PLAN)
     last = desk.get(fragment).content.decode()
     assert '<div id="job-outcome" hx-swap-oob="innerHTML">' in last

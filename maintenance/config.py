@@ -28,7 +28,9 @@ class MergeConfig(Section):
         0.92, ge=0.5, lt=1, description="Pairs whose cosine is above this are duplicates, unless they differ in a fact."
     )
     max_proposals: Count = Field(
-        200, description="At most so many new proposals a night, the most similar pairs first; the rest wait."
+        200,
+        description="At most so many new proposals a night, the most similar pairs first. Of the rest the 1,000 most "
+        "similar of each channel wait for the next night; the others come back when all pairs are compared again.",
     )
     full_every_days: Days = Field(
         30, description="Days after which all pairs are compared with each other again, rather than new ones with all."

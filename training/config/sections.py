@@ -50,8 +50,10 @@ class RecencyDecays(Section):
 
 
 class ChannelFilters(Section):
-    """Which pairs of a channel may be trained. Rejected and merged pairs never are.
+    """Which pairs of a channel may be trained.
 
+    Rejected, merged and archived pairs never are, nor those of conversations without consent, of a sampling weight of
+    0, or of a reward of 0 in the memory channel.
     Of pairs from a file only `limit` counts: they have been chosen already.
     """
 
@@ -110,7 +112,8 @@ class RetentionConfig(Section):
 
     path: str | None = Field(
         None,
-        description="JSON file with a list `retention` of prompt/completion chats, in the project; null takes none.",
+        description="JSON file with a list `retention` of chats, as `drift` of `evaluation.general_text_path`; the "
+        "path starts at the project. Null takes none.",
     )
     weight: float = Field(1.0, ge=0, description="Factor on the KL term, in nats per token.")
     every_steps: int = Field(2, ge=1, description="1 adds it to every step; larger costs less and holds less.")
@@ -147,8 +150,14 @@ class EvaluationConfig(Section):
         description="Share of conversations kept out of training. Which ones depends on a hash, so that none moves "
         "into training on another night.",
     )
-    probes_path: str | None = Field(None, description="JSON file with recall probes; null measures no recall.")
+    probes_path: str | None = Field(
+        None,
+        description="JSON file with recall probes, a list `facts` as `memory/demo/README.md` explains it; the path "
+        "starts at the project. Null measures no recall.",
+    )
     general_text_path: str | None = Field(
-        None, description="JSON file with a list `drift` of prompt/completion chats; null measures no drift."
+        None,
+        description="JSON file with a list `drift` of chats, each with `prompt` and `completion`, lists of messages of "
+        "`role` and `content`; the path starts at the project. Null measures no drift.",
     )
     max_new_tokens: int = Field(32, ge=1, description="Length of an answer to a recall probe, in tokens.")

@@ -35,7 +35,7 @@ serve: setup     ## The admin on 127.0.0.1:8000 and a worker for its jobs, with 
 	trap 'stop 0' INT TERM; wait $$web; stop $$?
 
 test: $(INSTALLED) lint  ## Lint, types, import contracts, migrations, docs, tests; SLOW=1 adds the real models.
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest $(if $(SLOW),--cov --cov-report=term)
 ifdef SLOW
 	$(MAKE) test-slow
 endif

@@ -6,6 +6,7 @@ prints a JSON object with an entry for each moment. Every run is a process of it
 loaded, with a copy of the template database, and dies by SIGKILL.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -175,6 +176,8 @@ def main() -> None:
     django.setup()
     import training.trainer.run  # noqa: F401 - loaded once for all the processes to come
 
+    # As `tests.conftest` does; else each of them would copy what it collects.
+    gc.freeze()
     model, template, folder, *moments = sys.argv[1:]
     stories = {
         moment: story(moment, model=model, template=Path(template), folder=Path(folder) / f"{number}")

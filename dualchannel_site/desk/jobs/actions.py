@@ -100,7 +100,8 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Job, pk=pk)
     if not cancel_job(found, user=_person(request)):
         return page_of_job(request, found, status=HTTPStatus.CONFLICT, error=f"{found} has ended already")
-    told = found.get_status_display().lower() if not found.is_open else "told to stop, which may take until the end of its step"
+    at_work = "told to stop, which may take until the end of its step"
+    told = at_work if found.is_open else found.get_status_display().lower()
     messages.success(request, f"Job {found.pk} is {told}.")
     return redirect("desk:job", pk=found.pk)
 
@@ -166,7 +167,9 @@ def _nothing_to_resume(options: Mapping[str, Any]) -> str | None:
         run = unfinished_run(options["config"], options["overrides"])
     except ValueError as error:
         return str(error)
-    return f"{options['config']}: no run of this config was stopped before its end, or one trains in its folder" if run is None else None
+    if run is not None:
+        return None
+    return f"{options['config']}: no run of this config was stopped before its end, or one trains in its folder"
 
 
 def _person(request: HttpRequest) -> User:

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, OperationalError, close_old_connections
 from django.utils import timezone
 
 from dualchannel_site.desk.models import Job
@@ -34,7 +35,10 @@ POLL_SECONDS = 1.0
 ESCALATION = ((0.0, signal.SIGINT), (120.0, signal.SIGINT), (240.0, signal.SIGKILL))
 # A terminal and the script that started the worker may send the same signal both.
 REPEATED_SECONDS = 2.0
+# A database that is busy, or restarts, is asked again so often; on SQLite each time waits a minute for the lock.
+DATABASE_TRIES = 30
 _PROGRAM = "dualchannel_site.desk.jobs.process"
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(slots=True)
@@ -49,9 +53,8 @@ def supervise(job_id: int) -> None:
 
     A job that no longer waits, as one that was cancelled, is left alone.
     """
-    Job.objects.close_dead(now=timezone.now())
-    job = Job.objects.filter(pk=job_id).first()
-    if job is None or not job.begin(host=socket.gethostname()):
+    job = _patiently(lambda: _begun(job_id))
+    if job is None:
         _log.info("job %s no longer waits", job_id)
         return
     with _worker_signals() as stop:
@@ -62,19 +65,43 @@ def supervise(job_id: int) -> None:
             # The terminal's Ctrl-C goes to the worker alone, which passes it on.
             start_new_session=True,
         )
-        job.name_process(process.pid)
         _watch(process, job, stop)
+    _patiently(lambda: _close(job, process.returncode, is_stopped=stop.asked_at is not None))
+    _log.info("%s", job)
+
+
+def _begun(job_id: int) -> Job | None:
+    """Return the job, begun, or None where it no longer waits."""
+    Job.objects.close_dead(now=timezone.now())
+    job = Job.objects.filter(pk=job_id).first()
+    return job if job is not None and job.begin(host=socket.gethostname()) else None
+
+
+def _close(job: Job, code: int, *, is_stopped: bool) -> None:
     job.refresh_from_db()
     if job.status == Job.Status.RUNNING:
-        _record_loss(job, process.returncode, is_stopped=stop.asked_at is not None)
-    _log.info("%s", job)
+        _record_loss(job, code, is_stopped=is_stopped)
+
+
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Ask the database, again where it is busy or away: the task would be lost, and its job wait for ever."""
+    for _ in range(DATABASE_TRIES - 1):
+        try:
+            return ask()
+        except OperationalError as error:
+            _log.warning("the database is asked again: %s", error)
+            time.sleep(POLL_SECONDS)
+            close_old_connections()
+    return ask()
 
 
 def _watch(process: subprocess.Popen[bytes], job: Job, stop: _Stop) -> None:
     """Wait for the process; tell it to stop where a person or the worker's own end asks for it."""
+    is_named = False
     sent = 0
     asked_at: float | None = None
     while True:
+        is_named = is_named or _name(process, job)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=POLL_SECONDS)
             return
@@ -88,6 +115,17 @@ def _watch(process: subprocess.Popen[bytes], job: Job, stop: _Stop) -> None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
                 sent += 1
+
+
+def _name(process: subprocess.Popen[bytes], job: Job) -> bool:
+    """Record which process it is; return whether the database took it."""
+    try:
+        close_old_connections()
+        job.name_process(process.pid)
+    except DatabaseError as error:
+        _log.warning("%s: its process is not recorded: %s", job, error)
+        return False
+    return True
 
 
 def _is_cancelled(job: Job) -> bool:

@@ -1,0 +1,51 @@
+"""The worker's side of a job, with a database that is busy for a while."""
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from dualchannel_site.desk.jobs import supervision
+from dualchannel_site.desk.jobs.supervision import supervise
+from dualchannel_site.desk.models import Job
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job that waits, and whose process ends without a word."""
+    monkeypatch.setattr(supervision, "_PROGRAM", "keyword")
+    monkeypatch.setattr(supervision, "POLL_SECONDS", 0.001)
+    return Job.objects.create(kind=Job.Kind.EXTRACTION, options={"since": None})
+
+
+@pytest.mark.parametrize("method", ["begin", "name_process", "fail"])
+def test_a_database_that_is_busy_once_costs_neither_the_job_nor_the_worker(
+    job: Job, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    real, calls = getattr(Job, method), []
+
+    def busy(job: Job, *arguments: Any, **named: Any) -> Any:
+        calls.append(method)
+        if len(calls) == 1:
+            raise OperationalError("database is locked")
+        return real(job, *arguments, **named)
+
+    monkeypatch.setattr(Job, method, busy)
+    supervise(job.pk)
+    job.refresh_from_db()
+    assert len(calls) == 2
+    assert job.pid is not None
+    assert job.error.startswith("its process ended by exit code 0 without a word")
+
+
+def test_a_database_that_stays_away_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(job: Job, **named: Any) -> bool:
+        raise OperationalError("no route to host")
+
+    monkeypatch.setattr(Job, "begin", away)
+    with pytest.raises(OperationalError, match="no route to host"):
+        supervise(job.pk)
+    job.refresh_from_db()
+    assert job.status == "queued"

@@ -30,9 +30,12 @@ demo: setup      ## Import the demo conversations, extract, train, print recall 
 
 serve: setup     ## The admin on 127.0.0.1:8000 and a worker for its jobs, with a one-time password for the user demo.
 	@$(MANAGE) demo_superuser
-	@$(MANAGE) db_worker --no-reload & worker=$$!; $(MANAGE) runserver 127.0.0.1:8000 & web=$$!; \
+	@work() { $(MANAGE) db_worker --no-reload & worker=$$!; }; work; $(MANAGE) runserver 127.0.0.1:8000 & web=$$!; \
 	stop() { trap - INT TERM; kill $$worker $$web 2>/dev/null; wait; exit $$1; }; \
-	trap 'stop 0' INT TERM; wait $$web; stop $$?
+	trap 'stop 0' INT TERM; \
+	while sleep 1; kill -0 $$web 2>/dev/null; do \
+	  kill -0 $$worker 2>/dev/null || { echo "serve: the worker has ended; starting it again" >&2; work; }; \
+	done; wait $$web; stop $$?
 
 test: $(INSTALLED) lint  ## Lint, types, import contracts, migrations, docs, tests; SLOW=1 adds the real models.
 	$(BIN)/pytest $(if $(SLOW),--cov --cov-report=term)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.dualchannel_site.desk.jobs.conftest import CONFIG
-from tests.dualchannel_site.desk.jobs.machine import Machine, ends, kill_if_alive, machine
+from tests.dualchannel_site.desk.jobs.machine import PATIENCE_SECONDS, Machine, ends, kill_if_alive, machine
 from tests.memory.extraction.test_interruption import copied
 
 
@@ -41,6 +42,16 @@ def endless(desk: Machine, tmp_path: Path) -> Iterator[int]:
     yield key
     if (pid := desk.look(key)["pid"]) is not None:
         kill_if_alive(pid)
+
+
+# Stands for manage.py: a worker that ends at once, and a web server that ends when a second one was started.
+MANAGE = """\
+echo "$1" >> "$0.log"
+case $1 in
+    db_worker) exit 1;;
+    runserver) for tenth in $(seq 200); do [ "$(grep -c db_worker "$0.log")" -ge 2 ] && exit 3; sleep 0.1; done;;
+esac
+"""
 
 
 def is_at_work(row: dict[str, Any]) -> bool:
@@ -82,6 +93,14 @@ def test_a_job_is_cancelled_at_its_work_and_the_worker_takes_the_next(desk: Mach
     assert worker.poll() is None
     worker.terminate()
     assert worker.wait(timeout=30) == 0
+
+
+def test_serve_starts_its_worker_again_and_ends_with_its_web_server(tmp_path: Path) -> None:
+    (tmp_path / "manage").write_text(MANAGE)
+    command = ["make", "--assume-old=setup", "serve", f"MANAGE=sh {tmp_path / 'manage'}"]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert done.stderr.startswith("serve: the worker has ended; starting it again\n")
+    assert "Error 3" in done.stderr
 
 
 @pytest.mark.slow

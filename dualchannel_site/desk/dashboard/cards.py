@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from dualchannel_site.desk.dashboard.pool_charts import CHANNELS
 from dualchannel_site.desk.jobs.permissions import START
 from dualchannel_site.desk.models import Job
 from maintenance.models import MaintenanceRun, MaintenanceStep, Proposal
+from memory.bulk import key_list
 from memory.models import Conversation, ReviewStatus, SftPair
 from memory.switches import is_on
 from training.models import TrainingRun
@@ -98,7 +100,7 @@ def waiting(user: User | AnonymousUser, channels: Collection[Channel]) -> list[W
         found.append(
             _counted("proposals of the night", Proposal.objects.open(), list_of(Proposal, status__exact="open"))
         )
-    if may_see(user, "training.trainingrun"):
+    if channels and may_see(user, "training.trainingrun"):
         found += _unlearned(channels)
     return found
 
@@ -116,10 +118,12 @@ def last_night() -> LastNight | None:
     run = nights[0]
     taken = list(run.steps.all())
     failed = [step for step in taken if step.ended_badly]
-    good = sum(step.status == "succeeded" for step in taken)
+    ends = Counter(step.status for step in taken)
+    due = len(taken) - ends["skipped"]
+    skipped = f", {ends['skipped']} skipped" if ends["skipped"] else ""
     minutes, seconds = divmod(round(sum(step.seconds or 0 for step in taken)), 60)
     lasted = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return LastNight(run, failed, f"{good} of {len(taken)} steps done in {lasted}", nights[1:])
+    return LastNight(run, failed, f"{ends['succeeded']} of {due} steps done{skipped} in {lasted}", nights[1:])
 
 
 def last_runs() -> list[TrainingRun]:
@@ -171,11 +175,22 @@ def _counted(name: str, rows: QuerySet[Any], link: str) -> Waiting:
 
 
 def _unlearned(channels: Collection[Channel]) -> list[Waiting]:
-    """Return how many pairs did not stick in the last successful run; one query."""
+    """Return how many pairs that did not stick in the last successful run wait; one query, and one a channel."""
     keys = ("pk", *(f"evaluation__did_not_stick__{channel}" for channel in channels))
     last = TrainingRun.objects.successful().order_by("-pk").values_list(*keys).first()
     if last is None:
         return []
     run, *left = last
-    count = sum(len(pairs) for pairs in left if isinstance(pairs, list))
-    return [Waiting(f"pairs that did not stick in run {run}", count, f"{page_of(TrainingRun, run)}#did-not-stick")]
+    count = sum(_pending(channel, pairs) for channel, pairs in zip(channels, left, strict=True))
+    name = f"pairs to review that did not stick in run {run}"
+    return [Waiting(name, count, f"{page_of(TrainingRun, run)}#did-not-stick")]
+
+
+def _pending(channel: Channel, pairs: Any) -> int:
+    """Return how many of the `pairs` that a run's evaluation lists wait for review."""
+    keys = [key for key in pairs if isinstance(key, int)] if isinstance(pairs, list) else []
+    if not keys:
+        return 0
+    rows: QuerySet[Any] = CHANNELS[channel].model._default_manager.trainable()
+    # No equality on the status: without statistics SQLite would walk all pending pairs by its index.
+    return rows.exclude(review_status=ReviewStatus.APPROVED).filter(pk__in=key_list(keys, using=rows.db)).count()

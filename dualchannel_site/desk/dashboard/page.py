@@ -64,7 +64,8 @@ class Dashboard:
     @property
     def is_empty(self) -> bool:
         """Whether this person may see nothing at all."""
-        return not (self.tiles or self.waiting or self.charts or self.switch or self.jobs is not None)
+        sees_lists = self.has_nights or self.runs is not None or self.jobs is not None
+        return not (sees_lists or self.tiles or self.waiting or self.charts or self.switch)
 
 
 def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

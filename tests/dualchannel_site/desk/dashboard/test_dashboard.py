@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 ATTACK = "<script>alert('x')</script>"
 # Two of them are session and user, nine the counts that are kept.
-QUERIES = 25
+QUERIES = 26
 
 
 class Page(HTMLParser):
@@ -85,6 +85,7 @@ def stage(folder: Path, *, name: str = "dog") -> None:
         night = MaintenanceRun.objects.create(config_path=name, config={}, status="failed", report=str(own))
         MaintenanceStep.objects.create(run=night, name="merge", status="succeeded", seconds=61)
         MaintenanceStep.objects.create(run=night, name="train", status="failed", error=name, seconds=4)
+        MaintenanceStep.objects.create(run=night, name="evaluate", status="skipped")
     evaluation = {
         "recall_after": 0.875,
         "preference_accuracy_after": 1.0,
@@ -111,14 +112,14 @@ def test_the_numbers_are_those_of_the_database(admin_client: Client) -> None:
         "memory pairs to review": "4",
         "preference pairs to review": "1",
         "proposals of the night": "1",
-        f"pairs that did not stick in run {TrainingRun.objects.successful().get().pk}": "3",
+        f"pairs to review that did not stick in run {TrainingRun.objects.successful().get().pk}": "3",
     }
     assert found.switch is not None
     assert (found.switch.is_on, found.switch.pairs.shown) == (False, "1")
     assert found.night is not None
     assert found.night.run == MaintenanceRun.objects.first()
     assert [step.name for step in found.night.failed] == ["train"]
-    assert found.night.headline == "1 of 2 steps done in 1 min 5 s"
+    assert found.night.headline == "1 of 2 steps done, 1 skipped in 1 min 5 s"
     assert [run.status for run in found.runs or []] == ["failed", "succeeded"]
     assert [job.progress_text for job in found.jobs or []] == ["dog"]
 
@@ -183,6 +184,15 @@ def test_merged_archived_and_withheld_pairs_do_not_wait(admin_client: Client) ->
     SftPair.objects.filter(pk=archived.pk).update(archived_at=timezone.now())
     SftPair.objects.filter(pk=rejected.pk).update(review_status="rejected")
     assert seen(admin_client).waiting[0].shown == "1"
+    assert seen(admin_client).waiting[-1].shown == "0"
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_pair_that_did_not_stick_waits_until_a_person_has_decided(admin_client: Client) -> None:
+    first, *_ = SftPair.objects.filter(review_status="pending", is_used=False)
+    first.review_status = "approved"
+    first.save()
+    assert seen(admin_client).waiting[-1].shown == "2"
 
 
 def test_what_waits_is_counted_no_further_than_a_person_reads(
@@ -269,6 +279,9 @@ def test_who_may_see_nothing_is_told_so(client: Client) -> None:
 def test_a_person_sees_the_cards_of_what_they_may_see(permission: str, charts: list[str], client: Client) -> None:
     person(client, permission)
     found = seen(client)
+    is_shown = permission != "constance.view_config"
+    assert ("There is nothing here that you may see." in shown(client)) != is_shown
+    assert [each.name for each in found.waiting if "did not stick" in each.name] == []
     assert [chart.key for chart in found.charts] == charts
     assert bool(found.tiles) == permission.startswith("memory.")
     assert (found.night is not None) == (permission == "maintenance.view_maintenancerun")

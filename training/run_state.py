@@ -115,6 +115,11 @@ def read_start(work: Path) -> Path | None:
     return None if adapter is None else Path(adapter)
 
 
+def planned_steps(work: Path) -> int:
+    """Return how many steps the run in `work` has in all; its pools, which may be large, are not read."""
+    return len(json.loads((work / _PREPARED).read_text(encoding="utf-8"))["plan"]["steps"])
+
+
 def read_state(work: Path) -> PreparedRun:
     """Return the run as it was prepared, whatever has become of its pairs and its config file since."""
     content = json.loads((work / _PREPARED).read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.training.records import preference_record, sft_record
 from tests.training.runs import CONFIG_PATH, config
 from training.models import TrainingRun
-from training.run_state import PreparedRun, claim_state, read_claim, read_state, write_state
+from training.run_state import PreparedRun, claim_state, planned_steps, read_claim, read_state, write_state
 from training.sampling.plan import PlannedBatch, PlannedStep, PoolSampling, RunPlan
 from training.selection import Pool
 
@@ -61,6 +61,13 @@ def test_everything_comes_back(prepared: PreparedRun, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.plan.sft.weights, prepared.plan.sft.weights)
     np.testing.assert_array_equal(found.plan.sft.clusters, prepared.plan.sft.clusters)
     assert found.plan.preference.clusters is None
+
+
+def test_the_number_of_steps_is_known_without_the_pools(prepared: PreparedRun, tmp_path: Path) -> None:
+    state = write_state(tmp_path / ".work", prepared)
+    for pool in state.glob("*.jsonl"):
+        pool.unlink()
+    assert planned_steps(state) == 2
 
 
 def test_a_state_counts_once_a_run_has_claimed_it(prepared: PreparedRun, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from dualchannel_site.desk.jobs.configs import config_names
+from dualchannel_site.desk.jobs.configs import config_names, planned_config
 from dualchannel_site.desk.jobs.forms import ExtractionForm, NightForm, TrainingForm
 from dualchannel_site.desk.jobs.pages import page_of_job
 from dualchannel_site.desk.jobs.permissions import CANCEL, START, for_those_who
@@ -57,7 +57,12 @@ def start_training(request: HttpRequest, pk: int) -> HttpResponse:
         return page_of_job(
             request, plan, status=HTTPStatus.BAD_REQUEST, error=f"got {plan}, allowed a training plan that succeeded"
         )
-    options = {"config": plan.options["config"], "overrides": plan.options["overrides"], "plan": plan.pk}
+    name, overrides, checksum = plan.options["config"], plan.options["overrides"], plan.result.get("config_checksum")
+    try:
+        planned_config(name, overrides, checksum=checksum)
+    except ValueError as error:
+        return page_of_job(request, plan, status=HTTPStatus.CONFLICT, error=str(error))
+    options = {"config": name, "overrides": overrides, "plan": plan.pk, "config_checksum": checksum}
     return _start(request, Job.Kind.TRAINING, options, refused=_on_page_of(request, plan))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +29,10 @@ FIXED_KEYS = frozenset(
 )
 MAX_OVERRIDES = 20
 MAX_OVERRIDE_LENGTH = 200
+
+
+class ConfigChangedError(ValueError):
+    """A config is no longer the one that was planned."""
 
 
 def config_names() -> list[str]:
@@ -61,6 +67,26 @@ def chosen_config(name: str, overrides: Sequence[str]) -> TrainingConfig:
     if len(overrides) > MAX_OVERRIDES:
         raise ConfigError(path, [f"got {len(overrides)} values, allowed at most {MAX_OVERRIDES}"])
     return load_config(path, overrides)
+
+
+def config_checksum(config: TrainingConfig) -> str:
+    """Return the SHA-256 of the resolved config, by which a training is known to be that of its plan."""
+    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def planned_config(name: str, overrides: Sequence[str], *, checksum: str | None) -> TrainingConfig:
+    """Return `chosen_config`, which is still the one that was planned; without a checksum any will do.
+
+    Raises:
+        ConfigChangedError: it is another one.
+        ConfigError: see `chosen_config`.
+
+    """
+    config = chosen_config(name, overrides)
+    if checksum not in (None, config_checksum(config)):
+        raise ConfigChangedError(f"{name}: the config changed since the plan; plan again")
+    return config
 
 
 def _problem(override: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from dualchannel_site.desk.jobs.configs import chosen_config, config_path
+from dualchannel_site.desk.jobs.configs import config_checksum, config_path, planned_config
 from dualchannel_site.desk.jobs.outcome import Outcome
 from dualchannel_site.desk.jobs.reporting import Report
 from dualchannel_site.desk.models import Job
@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.dry_run import planned_run
 from training.preparation import Places
 from training.run_results import run_report
-from training.run_state import WORK_FOLDER, read_claim, read_state
+from training.run_state import WORK_FOLDER, planned_steps, read_claim
 from training.runner import resume, start
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def plan_training(job: Job, report: Report) -> Outcome:
     """Plan the run of the config that the options name, as `manage.py train_dual --dry-run` does."""
     config, path = _chosen(job)
     report.progress("selecting pairs, planning the run")
-    return Outcome(planned_run(config, config_path=path, places=_places()))
+    plan = planned_run(config, config_path=path, places=_places())
+    return Outcome({**plan, "config_checksum": config_checksum(config)})
 
 
 def train(job: Job, report: Report) -> Outcome:
@@ -60,7 +61,7 @@ class _Course:
         """Take the end of an optimiser step."""
         self.find_run()
         if self._steps is None:
-            self._steps = len(read_state(self._work).plan.steps)
+            self._steps = planned_steps(self._work)
         losses = [
             f"{name} loss {loss:.3f}"
             for name, loss in (("memory", result.loss("sft")), ("preference", result.loss("preference")))
@@ -83,7 +84,7 @@ def _chosen(job: Job) -> tuple[TrainingConfig, Path]:
     name, overrides = options["config"], options["overrides"]
     path = config_path(name)
     shown = path.relative_to(settings.BASE_DIR) if path.is_relative_to(settings.BASE_DIR) else path
-    return chosen_config(name, overrides), shown
+    return planned_config(name, overrides, checksum=options.get("config_checksum")), shown
 
 
 def _places() -> Places:

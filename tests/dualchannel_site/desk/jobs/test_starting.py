@@ -14,11 +14,12 @@ from django_tasks.backends.dummy import DummyBackend
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
-from dualchannel_site.desk.jobs.configs import FIXED_KEYS
+from dualchannel_site.desk.jobs.configs import FIXED_KEYS, chosen_config, config_checksum
 from dualchannel_site.desk.jobs.starting import JobOpenError, start_job
 from dualchannel_site.desk.models import Job
 from dualchannel_site.desk.models.jobs import DEAD_AFTER
 from maintenance.steps import STEPS
+from tests.dualchannel_site.desk.jobs.test_pages import PLAN
 from training.config import TrainingConfig
 from training.config.sections import section_of
 
@@ -192,7 +193,7 @@ def test_values_that_no_run_can_use_are_told_before_anything_starts(
 
 
 @pytest.fixture
-def plan(operator: User) -> Callable[..., Job]:
+def plan(operator: User, configs: Path) -> Callable[..., Job]:
     """Return a plan's job."""
 
     def made(**fields: object) -> Job:
@@ -204,10 +205,25 @@ def plan(operator: User) -> Callable[..., Job]:
 
 
 def test_a_training_is_that_of_its_plan_whatever_the_browser_sends(desk: Client, plan: Callable[..., Job]) -> None:
-    planned = plan()
+    checksum = config_checksum(chosen_config("small.yaml", ["max_steps=4"]))
+    planned = plan(result={"config_checksum": checksum})
     desk.post(reverse("desk:start-training", args=[planned.pk]), {"config": "/etc/passwd", "overrides": "seed=1"})
     job = Job.objects.get(kind=Job.Kind.TRAINING)
-    assert job.options == {"config": "small.yaml", "overrides": ["max_steps=4"], "plan": planned.pk}
+    expected = {"config": "small.yaml", "overrides": ["max_steps=4"], "plan": planned.pk, "config_checksum": checksum}
+    assert job.options == expected
+
+
+def test_a_config_that_changed_since_its_plan_is_not_trained(
+    desk: Client, plan: Callable[..., Job], configs: Path
+) -> None:
+    checksum = config_checksum(chosen_config("small.yaml", ["max_steps=4"]))
+    planned = plan(result={**PLAN, "config_checksum": checksum})
+    with (configs / "small.yaml").open("a") as config:
+        config.write("sft_learning_rate: 1.0e-5\n")
+    answer = desk.post(reverse("desk:start-training", args=[planned.pk]))
+    assert answer.status_code == 409
+    assert "small.yaml: the config changed since the plan; plan again" in answer.content.decode()
+    assert Job.objects.get() == planned
 
 
 @pytest.mark.parametrize("fields", [{"status": "failed"}, {"status": "running"}, {"kind": "training"}])

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from dualchannel_site.desk.jobs.configs import chosen_config, config_checksum
 from dualchannel_site.desk.jobs.results import result_tables
 from dualchannel_site.desk.jobs.work import work
 from dualchannel_site.desk.models import Job
@@ -16,6 +17,7 @@ from maintenance.nightly import night_lock
 from memory.models import SftPair
 from tests.memory import rows
 from tests.training.rows import preference_pairs, sft_pairs
+from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
 
@@ -62,6 +64,14 @@ def test_a_plan_says_what_would_be_trained_and_changes_nothing(configs: Path) ->
     assert job.result["sft"]["pool"] == 8
     assert "some/model are not on this machine yet" in job.result["memory_estimate_reason"]
     assert not SftPair.objects.filter(is_used=True).exists()
+    assert job.result["config_checksum"] == config_checksum(chosen_config("small.yaml", ["max_steps=6"]))
+
+
+def test_a_config_that_changes_while_its_training_waits_is_not_trained(configs: Path) -> None:
+    job = done(Job.Kind.TRAINING, config="small.yaml", overrides=[], plan=1, config_checksum="0" * 64)
+    assert job.status == "failed"
+    assert job.error == "small.yaml: the config changed since the plan; plan again"
+    assert not TrainingRun.objects.exists()
 
 
 def test_a_plan_of_too_few_pairs_says_so_in_one_line(configs: Path) -> None:

@@ -19,7 +19,15 @@ from training.lock import FolderLock, folder_lock
 from training.models import TrainingRun
 from training.preparation import Places, prepare
 from training.run_results import record_success, write_results
-from training.run_state import CHECKPOINTS, WORK_FOLDER, PreparedRun, claim_state, read_state, remove_folder, write_state
+from training.run_state import (
+    CHECKPOINTS,
+    WORK_FOLDER,
+    PreparedRun,
+    claim_state,
+    read_state,
+    remove_folder,
+    write_state,
+)
 from training.trainer.stopping import Interrupted
 from training.unfinished import discard_unfinished, resumable_run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, date, datetime
 from typing import Any, cast
 
 from django import forms
@@ -46,14 +46,22 @@ class ExtractionForm(forms.Form):
                 self.add_error("since", "got no day, allowed a day such as 2026-01-31")
             elif day > timezone.localdate():
                 self.add_error("since", f"got {day}, allowed today or an earlier day")
+            else:
+                chosen["since_moment"] = self._moment(day)
         return chosen
 
     def options(self) -> dict[str, Any]:
         """Return the choice as a job's options."""
-        day = self.cleaned_data["since"] if self.cleaned_data["which"] == "since" else None
-        if day is None:
-            return {"since": None}
-        return {"since": midnight(day).astimezone(UTC).isoformat()}
+        moment = self.cleaned_data.get("since_moment")
+        return {"since": None if moment is None else moment.isoformat()}
+
+    def _moment(self, day: date) -> datetime | None:
+        try:
+            return midnight(day).astimezone(UTC)
+        except OverflowError:
+            # The first day of all, east of Greenwich.
+            self.add_error("since", f"got {day}, allowed a day such as 2026-01-31")
+            return None
 
 
 class TrainingForm(forms.Form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from dualchannel_site.desk.jobs.permissions import CANCEL, READ_PAIRS, START, VIEW, for_those_who, may_start
@@ -145,7 +147,9 @@ def chosen(found: Job) -> list[tuple[str, str]]:
     options = found.options
     if found.kind == Job.Kind.EXTRACTION:
         since = options.get("since")
-        return [("conversations", f"what was said since {since}" if since else "all")]
+        # The midnight of a day here, which in UTC may be the day before.
+        day = f"{timezone.localtime(datetime.fromisoformat(since)):%Y-%m-%d}" if since else ""
+        return [("conversations", f"what was said since {day}" if since else "all")]
     if found.kind == Job.Kind.NIGHT:
         return [("steps", ", ".join(options["steps"])), ("run", "dry run" if options["dry_run"] else "for real")]
     lines = [("config", options["config"]), ("values over it", ", ".join(options["overrides"]) or "none")]

@@ -74,8 +74,17 @@ def test_extraction_of_all_is_queued(desk: Client, operator: User) -> None:
 
 def test_extraction_since_a_day_begins_at_its_midnight_here(desk: Client, settings: Settings) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
-    desk.post(reverse("desk:start-extraction"), {"which": "since", "since": "2026-01-31"})
+    answer = desk.post(reverse("desk:start-extraction"), {"which": "since", "since": "2026-01-31"}, follow=True)
     assert Job.objects.get().options == {"since": "2026-01-30T23:00:00+00:00"}
+    assert "what was said since 2026-01-31<" in answer.content.decode()
+
+
+def test_a_day_that_has_no_moment_in_utc_is_refused(desk: Client, settings: Settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    answer = desk.post(reverse("desk:start-extraction"), {"which": "since", "since": "0001-01-01"})
+    assert answer.status_code == 400
+    assert "got 0001-01-01, allowed a day such as 2026-01-31" in answer.content.decode()
+    assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize(

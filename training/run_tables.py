@@ -19,32 +19,59 @@ def plan_tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Yield what `summarise` says of a run: its size, what it needs, which pairs it draws."""
     table = Table("", *_names(), title=f"{summary['steps']} steps")
     for key in PLAN_ROWS:
-        table.add_row(_label(key), *(_value(summary[channel][key]) for channel in CHANNEL_NAMES))
+        table.add_row(label(key), *(value_text(summary[channel][key]) for channel in CHANNEL_NAMES))
     yield table
     for kind in KINDS:
         for channel, name in CHANNEL_NAMES.items():
             if rows := summary[channel][f"by_{kind}"]:
                 yield _pairs_table(f"{name} pairs by {kind}", kind, rows)
-    yield f"memory: {_memory(summary)}"
-    seconds = summary["expected_seconds"]
-    known = "not known before a first run on this machine" if seconds is None else _duration(seconds)
-    yield f"expected time: {known}"
+    yield f"memory: {escape(memory_needed(summary))}"
+    yield f"expected time: {time_needed(summary)}"
 
 
 def result_tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Yield what a finished run came to."""
     table = Table("", *_names(), title=f"run {report['run']}: {report['steps']} steps")
     for key in RESULT_ROWS:
-        table.add_row(_label(key), *(_value(report[channel][key]) for channel in CHANNEL_NAMES))
+        table.add_row(label(key), *(value_text(report[channel][key]) for channel in CHANNEL_NAMES))
     yield table
     for key, value in report["evaluation"].items():
         if isinstance(value, dict):
             counts = ", ".join(f"{len(value[channel])} {name}" for channel, name in CHANNEL_NAMES.items())
-            yield f"{_label(key)}: {counts} pairs"
+            yield f"{label(key)}: {counts} pairs"
         elif value is not None:
-            yield f"{_label(key)}: {_value(value)}"
-    yield f"{report['tokens_per_second']:.0f} tokens/s, {_duration(report['seconds'])} in all"
+            yield f"{label(key)}: {value_text(value)}"
+    yield f"{report['tokens_per_second']:.0f} tokens/s, {duration(report['seconds'])} in all"
     yield f"adapter: {escape(report['adapter'])}"
+
+
+def memory_needed(summary: Mapping[str, Any]) -> str:
+    """Return in words what memory a planned run needs, or why that is not known."""
+    needed = summary["memory_estimate_bytes"]
+    return f"not known: {summary['memory_estimate_reason']}" if needed is None else f"about {needed / 2**30:.1f} GiB"
+
+
+def time_needed(summary: Mapping[str, Any]) -> str:
+    """Return in words how long a planned run will take."""
+    seconds = summary["expected_seconds"]
+    return "not known before a first run on this machine" if seconds is None else duration(seconds)
+
+
+def label(key: str) -> str:
+    """Return a figure's name in words."""
+    return key.replace("_", " ")
+
+
+def value_text(value: float | str | None) -> str:
+    """Return a figure as it is shown: counts with their thousands apart, fractions with three digits."""
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes, seconds."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _pairs_table(title: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -58,24 +85,3 @@ def _pairs_table(title: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> Ta
 
 def _names() -> list[str]:
     return [f"{name} ({channel})" if name != channel else name for channel, name in CHANNEL_NAMES.items()]
-
-
-def _label(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _value(value: float | str | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _memory(summary: Mapping[str, Any]) -> str:
-    needed = summary["memory_estimate_bytes"]
-    if needed is None:
-        return f"not known: {escape(summary['memory_estimate_reason'])}"
-    return f"about {needed / 2**30:.1f} GiB"
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

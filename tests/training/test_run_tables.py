@@ -43,8 +43,9 @@ def shown(parts: Iterable[RenderableType]) -> str:
 
 
 def test_a_plan_shows_what_was_said_and_what_it_takes() -> None:
-    text = shown(plan_tables(plan()))
+    text = shown(plan_tables(plan(preference=channel(pool=12_345))))
     assert "what is [bold]that[/]" in text
+    assert "12,345" in text
     assert "memory: about 3.0 GiB" in text
     assert "expected time: 1:02:05" in text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -12,7 +12,16 @@ from django.utils import timezone
 from dualchannel_site.desk.models import Job
 from maintenance.steps import STEPS
 from memory.extraction.report import ExtractionReport
-from training.run_tables import KINDS, PLAN_ROWS, RESULT_ROWS
+from training.run_tables import (
+    KINDS,
+    PLAN_ROWS,
+    RESULT_ROWS,
+    duration,
+    label,
+    memory_needed,
+    time_needed,
+    value_text,
+)
 from training.sampling.schedule import CHANNEL_NAMES
 
 _COUNTS = tuple(item.name for item in fields(ExtractionReport))
@@ -41,20 +50,18 @@ def result_tables(job: Job, *, with_texts: bool) -> list[ResultTable]:
 
 
 def _extraction(result: Mapping[str, Any]) -> Iterator[ResultTable]:
-    counts = [(_label(name), _number(value)) for name, value in _ordered(result, _COUNTS) if isinstance(value, int)]
+    counts = [(label(name), _number(value)) for name, value in _ordered(result, _COUNTS) if isinstance(value, int)]
     yield ResultTable("Extracted", ("what", "count"), counts)
     if dropped := result["dropped"]:
-        rows = [(_label(reason), _number(count)) for reason, count in dropped.items()]
+        rows = [(label(reason), _number(count)) for reason, count in dropped.items()]
         yield ResultTable("Left out, by reason", ("reason", "messages"), rows)
 
 
 def _plan(result: Mapping[str, Any], *, with_texts: bool) -> Iterator[ResultTable]:
-    rows = [(_label(key), *(_value(result[channel][key]) for channel in CHANNEL_NAMES)) for key in PLAN_ROWS]
+    rows = [(label(key), *(_shown(result[channel][key]) for channel in CHANNEL_NAMES)) for key in PLAN_ROWS]
     yield ResultTable(f"{result['steps']:,} steps", ("", *CHANNEL_NAMES.values()), rows)
-    needed, seconds = result["memory_estimate_bytes"], result["expected_seconds"]
-    memory = f"not known: {result['memory_estimate_reason']}" if needed is None else f"about {needed / 2**30:.1f} GiB"
-    time = "not known before a first run on this machine" if seconds is None else _duration(seconds)
-    yield ResultTable("What it takes", ("what", "expected"), [("memory", memory), ("time", time)])
+    takes = [("memory", memory_needed(result)), ("time", time_needed(result))]
+    yield ResultTable("What it takes", ("what", "expected"), takes)
     for kind in KINDS:
         for channel, name in CHANNEL_NAMES.items():
             if found := result[channel][f"by_{kind}"]:
@@ -75,14 +82,14 @@ def _pairs_table(title: str, kind: str, found: Sequence[Mapping[str, Any]], *, w
 
 
 def _training(result: Mapping[str, Any]) -> Iterator[ResultTable]:
-    rows = [(_label(key), *(_value(result[channel][key]) for channel in CHANNEL_NAMES)) for key in RESULT_ROWS]
+    rows = [(label(key), *(_shown(result[channel][key]) for channel in CHANNEL_NAMES)) for key in RESULT_ROWS]
     yield ResultTable(f"{result['steps']:,} steps", ("", *CHANNEL_NAMES.values()), rows)
     measured = [
-        (_label(key), _value(value))
+        (label(key), _shown(value))
         for key, value in result["evaluation"].items()
         if value is not None and not isinstance(value, dict)
     ]
-    took = [("tokens a second", f"{result['tokens_per_second']:,.0f}"), ("time", _duration(result["seconds"]))]
+    took = [("tokens a second", f"{result['tokens_per_second']:,.0f}"), ("time", duration(result["seconds"]))]
     yield ResultTable("Measured", ("what", "value"), [*measured, *took, ("adapter", result["adapter"])])
 
 
@@ -98,7 +105,7 @@ def _night(result: Mapping[str, Any]) -> Iterator[ResultTable]:
 def _what(step: Mapping[str, Any]) -> str:
     if step["error"]:
         return str(step["error"])
-    counts = [f"{value:,} {_label(name)}" for name, value in step["counts"].items() if value]
+    counts = [f"{value:,} {label(name)}" for name, value in step["counts"].items() if value]
     return ", ".join(counts) or "nothing to do"
 
 
@@ -107,20 +114,12 @@ def _ordered(values: Mapping[str, Any], order: Sequence[str]) -> Iterator[tuple[
     return ((name, values[name]) for name in order if name in values)
 
 
-def _label(key: str) -> str:
-    return key.replace("_", " ")
-
-
 def _number(value: float) -> str:
     return f"{value:,}"
 
 
-def _value(value: float | str | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return _moment(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+def _shown(value: float | str | None) -> str:
+    return _moment(value) if isinstance(value, str) else value_text(value)
 
 
 def _moment(text: str) -> str:
@@ -128,7 +127,3 @@ def _moment(text: str) -> str:
         return f"{timezone.localtime(datetime.fromisoformat(text)):%Y-%m-%d %H:%M}"
     except ValueError:
         return text
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.contrib.admin.utils import flatten_fieldsets
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.views.decorators.http import require_safe
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.decorators import display
@@ -64,6 +68,24 @@ class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
             "may_export": self.has_export_permission(request),
         }
         return super().changelist_view(request, {**tools, **(extra_context or {})})
+
+    def revert_disabled(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Offer no way back by a record of the history: undo refuses where a pair changed since, a record would not."""
+        return True
+
+    @method_decorator(require_safe)
+    def history_form_view(self, *args: Any, **kwargs: Any) -> Any:
+        """Show a record of the history; the library would save a form here, whoever may look."""
+        return super().history_form_view(*args, **kwargs)
+
+    def render_history_view(self, request: HttpRequest, template: str, context: dict[str, Any], **kwargs: Any) -> Any:
+        """Show all that a record of the history holds as text."""
+        if template == self.object_history_form_template:
+            form, fieldsets = context["adminform"].form, self.get_fieldsets(request, context["original"])
+            context["adminform"] = helpers.AdminForm(
+                form, fieldsets, {}, flatten_fieldsets(fieldsets), model_admin=self
+            )
+        return super().render_history_view(request, template, context, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Save what the person wrote, with the state before it on record, and leave alone what the machine wrote."""

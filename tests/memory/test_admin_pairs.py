@@ -208,20 +208,21 @@ class TestEditing:
         assert (pair.source, pair.content_hash) == ("manual", content_hash("Who am I?", "Maria."))
         assert pair.history.get().history_user == admin_user
 
-    def test_a_restored_version_brings_back_the_words_but_not_the_use(self, admin_client: Client) -> None:
-        pair = rows.sft_pair()
-        admin_client.post(address(pair), sft_form(pair, response="Biscuit."))
-        SftPair.objects.mark_used([pair.pk], training_epoch=2)
-        first = pair.history.earliest("history_id")
-        restore = reverse("admin:memory_sftpair_simple_history", args=[pair.pk, first.history_id])
-        assert admin_client.get(restore).status_code == 200
-        response = admin_client.post(restore, sft_form(pair, response="Pixel."))
-        assert response.status_code == 302
+    @pytest.mark.parametrize("make", [rows.sft_pair, rows.preference_pair])
+    def test_a_record_of_the_history_is_read_and_not_written(self, make: Any, admin_client: Client) -> None:
+        pair = make()
+        act(admin_client, "approve", pair)
+        as_stored = pair.history.earliest("history_id")
+        page = reverse(f"admin:memory_{pair._meta.model_name}_simple_history", args=[pair.pk, as_stored.history_id])
+        form = sft_form(pair, response="Biscuit.") if make is rows.sft_pair else preference_form(pair, chosen="Hi.")
+        shown = admin_client.get(page).content.decode()
+        assert ">approved<" not in shown
+        assert [name for name in form if f'name="{name}"' in shown] == []
+        assert "Revert" not in shown
+        assert admin_client.post(page, form).status_code == 405
+        before = {name: getattr(pair, name) for name in form}
         pair.refresh_from_db()
-        assert pair.response == "Pixel."
-        assert pair.content_hash == content_hash(pair.instruction, "Pixel.")
-        # A text that was never trained in this form is to be trained; when the last use was stays known.
-        assert (pair.is_used, pair.training_epoch) == (False, 2)
+        assert {name: getattr(pair, name) for name in form} == {**before, "review_status": "approved"}
 
     @pytest.mark.parametrize(
         ("changes", "kept"),
@@ -241,15 +242,6 @@ class TestEditing:
         pair = rows.preference_pair()
         PairEmbedding.objects.create(preference_pair=pair, embedder="tiny", dimension=2, vector=bytes(4))
         admin_client.post(address(pair), preference_form(pair, chosen="Hi."))
-        assert not PairEmbedding.objects.exists()
-
-    def test_the_vector_goes_where_an_old_version_is_restored(self, admin_client: Client) -> None:
-        pair = rows.sft_pair()
-        admin_client.post(address(pair), sft_form(pair, response="Biscuit."))
-        rows.embedding(pair)
-        first = pair.history.earliest("history_id")
-        restore = reverse("admin:memory_sftpair_simple_history", args=[pair.pk, first.history_id])
-        admin_client.post(restore, sft_form(pair, response="Pixel."))
         assert not PairEmbedding.objects.exists()
 
     def test_the_history_page_shows_who_changed_what(self, admin_client: Client) -> None:

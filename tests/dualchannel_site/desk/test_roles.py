@@ -201,13 +201,17 @@ def test_whatever_is_posted_where_only_what_the_role_may_write_changes(role: str
     before = tables()
     keys = [1, *SftPair.objects.values_list("pk", flat=True)]
     data = {"_selected_action": keys, "post": "yes", "confirm": "yes", "reason": "because", "decision": "reject"}
+    # Whole, so that no form of a pair is refused for what it lacks.
+    prompt = '[{"role": "user", "content": "Who barks?"}]'
+    pair = {"instruction": "Who barks?", "response": "Nobody.", "context": "[]", "prompt": prompt, "chosen": "Nobody."}
+    pair |= {"rejected": "Somebody.", "confidence": 1, "reward_intensity": 1, "sampling_weight": 1}
     intruder = {"is_superuser": "on", "username": "intruder", "name": "intruders", "password1": "x", "password2": "x"}
     for address in addresses:
         if address.name in {"admin:login", LOGOUT}:
             continue
         is_list = address.name.endswith("_changelist")
         for action in ["reemit", "accept", "delete_selected"] if is_list else ["approve"]:
-            client.post(address.path, {**data, **intruder, "action": action})
+            client.post(address.path, {**data, **pair, **intruder, "action": action, "review_status": "approved"})
     assert changed(before) - WRITTEN_BY[role] == set()
 
 

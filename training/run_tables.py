@@ -66,7 +66,7 @@ def value_text(value: float | str | None) -> str:
     """Return a figure as it is shown: counts with their thousands apart, fractions with three digits."""
     if value is None or isinstance(value, str):
         return value or "-"
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:

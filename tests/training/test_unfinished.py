@@ -144,9 +144,9 @@ def die_while_removing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the removal of a run's state end in its middle, when the claim has gone and the checkpoints have not."""
     remove = shutil.rmtree
 
-    def removed(path: Path, *arguments: Any, ignore_errors: bool = False, **named: Any) -> None:
+    def removed(path: Path, ignore_errors: bool = False, **named: Any) -> None:
         if ignore_errors or not Path(path).name.startswith(WORK_FOLDER):
-            remove(path, *arguments, ignore_errors=ignore_errors, **named)
+            remove(path, ignore_errors, **named)
             return
         (path / "run.json").unlink()
         raise KeyboardInterrupt

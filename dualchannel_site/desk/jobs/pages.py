@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
@@ -74,7 +74,7 @@ def polled(request: HttpRequest, pk: int) -> HttpResponse:
     A redirect would have htmx follow it, and fill the job's page with the form.
     """
     if request.headers.get("HX-Request") != "true" or admin.site.has_permission(request):
-        return cast(HttpResponse, admin.site.admin_view(progress)(request, pk))
+        return admin.site.admin_view(progress)(request, pk)
     login = redirect_to_login(reverse("desk:job", args=[pk]), reverse("admin:login"))
     return HttpResponse(status=STOP_POLLING, headers={"HX-Redirect": login.url})
 

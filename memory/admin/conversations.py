@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     BooleanRadioFilter,
@@ -29,10 +30,17 @@ from memory.admin.base import (
 from memory.admin.filters import DayRangeFilter, IndexedValuesFilter
 from memory.admin.lists import SlimChangeList
 from memory.admin.reading import reading_order
-from memory.models import Conversation, Message
+from memory.models import Conversation, Message, PreferencePair, ReplayEntry, SftPair
 
 # Messages on a conversation's page; the rest is one link away.
 SHOWN_MESSAGES = 500
+# What is counted before a conversation is deleted, and how it is linked.
+_BELONGING: dict[type[Model], str] = {
+    Message: "conversation",
+    ReplayEntry: "message__conversation",
+    SftPair: "conversation",
+    PreferencePair: "conversation",
+}
 
 
 class ConversationChangeList(SlimChangeList):
@@ -83,9 +91,28 @@ class ConversationAdmin(DeskAdmin):
         return False
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """Let messages go with their conversation, though nobody may delete one by itself."""
-        going, counts, forbidden, protected = super().get_deleted_objects(objs, request)
-        return going, counts, forbidden - {Message._meta.verbose_name}, protected
+        """Count what goes and what stays; the tree of messages, none of which is deleted by itself, may be too deep."""
+        rows = list(objs)
+        messages, entries, memory, preferences = (
+            dict(
+                model._default_manager.filter(**{f"{path}__in": rows})
+                .order_by()
+                .values_list(path)
+                .annotate(Count("pk"))
+            )
+            for model, path in _BELONGING.items()
+        )
+        shown: list[Any] = []
+        for row in rows:
+            goes = f"messages: {messages.get(row.pk, 0)}"
+            stays = f"memory pairs that stay: {memory.get(row.pk, 0)}; preference pairs: {preferences.get(row.pk, 0)}"
+            if not row.training_allowed:
+                goes += f"; replay entries: {entries.get(row.pk, 0)}"
+                stays += "; all of them rejected, as there is no consent to train them"
+            shown += [format_html("{}, {}", link_to(Conversation, row.pk), row), [goes, stays]]
+        counts = {self.opts.verbose_name_plural: len(rows), Message._meta.verbose_name_plural: sum(messages.values())}
+        allowed = self.has_delete_permission(request)
+        return shown, counts, set() if allowed else {str(self.opts.verbose_name)}, []
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Conversation | None = None, **kwargs: Any

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from memory.models.querysets import ConversationQuerySet
+
 
 class Conversation(models.Model):
     """One conversation of one source system."""
@@ -25,6 +27,8 @@ class Conversation(models.Model):
         "memory.ImportBatch", models.SET_NULL, null=True, blank=True, related_name="stored_conversations"
     )
 
+    objects = ConversationQuerySet.as_manager()
+
     class Meta:
         ordering = ["-id"]
         constraints = [
@@ -33,6 +37,10 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return self.title or f"{self.source_system} {self.external_id}"
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete it as a set of one."""
+        return Conversation.objects.using(using or self._state.db).filter(pk=self.pk).delete()
 
 
 class Message(models.Model):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Length
 from django.utils import timezone
@@ -16,12 +16,26 @@ from memory.bulk import insert_rows, key_list
 from memory.models.exports import ExportedPair
 
 if TYPE_CHECKING:
+    from memory.models.conversations import Conversation  # noqa: F401 - named as a string below
     from memory.models.pairs import PreferencePair, SftPair, TrainingPair  # noqa: F401 - named as strings below
     from memory.models.replay import ReplayEntry  # noqa: F401 - named as a string below
 
     _Pair = TypeVar("_Pair", bound=TrainingPair)
 else:
     _Pair = TypeVar("_Pair")
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """Conversations."""
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete them with their messages; pairs stay, those of conversations without consent as rejected ones."""
+        # Decisions are built on the models.
+        from memory.curation.consent import withhold
+
+        with transaction.atomic(using=self.db):
+            withhold(self)
+            return super().delete()
 
 
 class TrainingPairQuerySet(models.QuerySet[_Pair]):

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from memory.admin.conversations import SHOWN_MESSAGES
 from memory.admin.reading import reading_order
-from memory.models import Conversation, Message, SftPair
+from memory.models import Conversation, Message, PreferencePair, ReplayEntry, SftPair
 from tests.memory import rows
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +115,41 @@ class TestDeletion:
         assert not Message.objects.exists()
         pair.refresh_from_db()
         assert (pair.conversation, pair.assistant_message) == (None, None)
+
+    def test_consent_that_was_withdrawn_outlives_its_conversation(self, admin_client: Client) -> None:
+        for name, training_allowed in (("with", True), ("without", False)):
+            talk = rows.conversation(name, training_allowed=training_allowed)
+            rows.sft_pair(conversation=talk)
+            rows.preference_pair(conversation=talk, chosen=f"Hello, {name}.", review_status="approved")
+            rows.replay_entry(message=rows.message(talk), response=name)
+        selected = list(Conversation.objects.values_list("pk", flat=True))
+        listed = reverse("admin:memory_conversation_changelist")
+        form = {"action": "delete_selected", "_selected_action": selected}
+        asked = " ".join(admin_client.post(listed, form).content.decode().split())
+        assert asked.count("messages: 1") == 2
+        assert asked.count("memory pairs that stay: 1; preference pairs: 1") == 2
+        assert asked.count("replay entries: 1") == asked.count("all of them rejected, as there is no consent") == 1
+        admin_client.post(listed, {**form, "post": "yes"})
+        assert not Conversation.objects.exists()
+        pair, preference = SftPair.objects.trainable().get(), PreferencePair.objects.trainable().get()
+        assert (preference.chosen, ReplayEntry.objects.get().response) == ("Hello, with.", "with")
+        for withheld in (SftPair.objects.exclude(pk=pair.pk).get(), PreferencePair.objects.earliest("-pk")):
+            record = withheld.history.latest("history_id")
+            assert (record.review_status, record.history_change_reason) == (
+                "rejected",
+                "conversation without consent deleted",
+            )
+
+    def test_a_conversation_that_is_one_long_chain_is_deleted(self, admin_client: Client) -> None:
+        talk = rows.conversation()
+        first = rows.message(talk).pk
+        Message.objects.bulk_create(
+            Message(pk=first + n, parent_id=first + n - 1, conversation=talk, external_id=f"n{n}", role="user")
+            for n in range(1, 1_500)
+        )
+        assert "messages: 1500" in admin_client.get(address(talk, "delete")).content.decode()
+        assert admin_client.post(address(talk, "delete"), {"post": "yes"}).status_code == 302
+        assert not Message.objects.exists()
 
     def test_a_message_is_not_deleted_or_changed_by_itself(self, admin_client: Client) -> None:
         message = rows.message(rows.conversation())

@@ -16,6 +16,8 @@ _LEAST_MAGNITUDE = 0.1
 _WINDOW = 10
 # The temperature that Liu et al. use.
 _TEMPERATURE = 2.0
+# A loss that has all but vanished may grow tenfold from one window to the next, which says nothing of its learning.
+_LARGEST_RATIO = 2.0
 
 
 class ChannelWeights:
@@ -91,4 +93,4 @@ class ChannelWeights:
         if len(losses) < 2 * _WINDOW:
             return None
         before, recent = sum(losses[:_WINDOW]), sum(losses[_WINDOW:])
-        return recent / before if before > 0 else 1.0
+        return min(max(recent / before, 0.0), _LARGEST_RATIO) if before > 0 else 1.0

@@ -59,6 +59,13 @@ def test_preference_keeps_half_however_well_it_learns() -> None:
     assert given.weights() == {"sft": 0.5, "preference": 0.5}
 
 
+@pytest.mark.parametrize("returned", [0.02, 3.0])
+def test_a_loss_that_returns_from_next_to_nothing_leaves_memory_its_part(returned: float) -> None:
+    """Ten times or thousands of times what it was counts as twice: exp(2/2) 0.6 against exp(1/2) 0.4 is 0.712."""
+    given = fed(weights(dynamic_weighting=True), sft=[1.0] * 20, preference=[2e-3] * 10 + [returned] * 10)
+    assert given.weights() == pytest.approx({"sft": 0.288, "preference": 0.712}, abs=1e-3)
+
+
 def test_weights_stay_until_both_channels_have_been_seen_often_enough() -> None:
     given = fed(weights(dynamic_weighting=True), sft=[2.0] * 10 + [1.0] * 10, preference=[1.0] * 19)
     assert given.weights() == {"sft": 0.4, "preference": 0.6}

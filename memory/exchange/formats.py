@@ -82,7 +82,8 @@ def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
     # The mark by which spreadsheets know UTF-8.
     yield "\ufeff"
     for cells in rows:
-        yield writer.writerow([guarded(str(cell)) for cell in cells])
+        # The library writes an empty list as nothing.
+        yield writer.writerow(["" if cell is None else guarded(str(cell)) for cell in cells])
 
 
 def json_lines(pairs: Iterable[SftPair | PreferencePair]) -> Iterator[str]:

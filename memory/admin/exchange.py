@@ -21,9 +21,9 @@ from memory.admin.base import DeskAdmin
 from memory.admin.lists import BadFilterError, rows_of, stored_query
 from memory.exchange.files import MAX_IMPORT_BYTES, UnreadableUploadError
 from memory.exchange.formats import csv_lines, json_lines
-from memory.exchange.pairs import REQUIRED
+from memory.exchange.pairs import OPTIONAL, REQUIRED
 from memory.exchange.resources import pages
-from memory.exchange.uploads import UploadStorage
+from memory.exchange.uploads import UploadGoneError, UploadStorage
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -92,6 +92,10 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
         (resource,) = self.resource_classes
         return csv_lines(resource().cells(pairs))
 
+    def get_resource_index(self, form: Any) -> int:
+        """Return the place of the only resource, whatever a form says."""
+        return 0
+
     def write_to_tmp_storage(self, import_file: Any, input_format: Any) -> UploadStorage:
         """Write the upload down without holding it in memory."""
         storage = UploadStorage()
@@ -106,14 +110,22 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
 
     def get_import_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the page says about files."""
-        return {"required": REQUIRED[self.model], "largest": filesizeformat(MAX_IMPORT_BYTES)}
+        columns = {"required": REQUIRED[self.model], "optional": OPTIONAL[self.model]}
+        return {**columns, "largest": filesizeformat(MAX_IMPORT_BYTES)}
 
+    @method_decorator(require_POST)
     def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        """Import the file that was previewed; one that is gone has to be uploaded again."""
+        """Import the file that was previewed, once; where that failed a second try passes over what is stored."""
+        if not self.has_import_permission(request):
+            raise PermissionDenied
+        kind, kinds = request.POST.get("format", ""), [str(place) for place, _ in enumerate(self.get_import_formats())]
         try:
-            response: HttpResponse = super().process_import(request, **kwargs)
-        except (IndexError, FileNotFoundError, ValueError):
-            self.message_user(request, "file: the uploaded file is gone; upload it again", messages.ERROR)
+            if kind not in kinds:
+                raise UnreadableUploadError(f"format: got {kind!r}, allowed {', '.join(kinds)}; upload it again")
+            with UploadStorage(name=request.POST.get("import_file_name", "")).claimed():
+                response: HttpResponse = super().process_import(request, **kwargs)
+        except (UploadGoneError, UnreadableUploadError) as error:
+            self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(self.address("import"))
         return response
 

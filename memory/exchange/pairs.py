@@ -12,10 +12,14 @@ from memory.importers.records import BadRecordError, ParsedConversation, ParsedP
 from memory.importing.pairs import IMPORTED_MARGIN
 from memory.models import PreferencePair, SftPair
 
-# The columns that a CSV file must have; the others may be missing.
+# The columns that a CSV file must have, and those that are read where it has them.
 REQUIRED: Mapping[type[SftPair] | type[PreferencePair], tuple[str, ...]] = {
     SftPair: ("instruction", "response"),
     PreferencePair: ("prompt", "chosen", "rejected"),
+}
+OPTIONAL: Mapping[type[SftPair] | type[PreferencePair], tuple[str, ...]] = {
+    SftPair: ("context", "category", "confidence", "reward_intensity", "created_at"),
+    PreferencePair: ("margin", "confidence", "created_at"),
 }
 
 

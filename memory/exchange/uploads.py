@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +16,12 @@ from import_export.tmp_storages import BaseStorage
 # What was previewed and never imported goes after a day, with the next upload.
 KEPT_SECONDS = 86_400
 _NAME = re.compile(r"[0-9a-f]{32}")
+# What an import puts beside the file that it reads.
+_CLAIM = ".claimed"
+
+
+class UploadGoneError(ValueError):
+    """A file that cannot be imported, or not now; says what to do."""
 
 
 class UploadStorage(BaseStorage):
@@ -27,11 +35,11 @@ class UploadStorage(BaseStorage):
         """Where the file lies.
 
         Raises:
-            ValueError: the name is none that was given out here.
+            UploadGoneError: the name is none that was given out here.
 
         """
         if not _NAME.fullmatch(self.name or ""):
-            raise ValueError(f"file: got {self.name!r}, allowed one that was uploaded here")
+            raise UploadGoneError(f"file: got {self.name!r}, allowed one that was uploaded here; upload it again")
         return _folder() / str(self.name)
 
     def keep(self, upload: Any) -> None:
@@ -43,6 +51,30 @@ class UploadStorage(BaseStorage):
             for chunk in upload.chunks():
                 file.write(chunk)
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the file for one import; two at the same time, as after a double click, would store its pairs twice.
+
+        Raises:
+            UploadGoneError: the file was imported already, is being imported, or was cleared away.
+
+        """
+        claim = self.path.with_suffix(_CLAIM)
+        try:
+            claim.touch(exist_ok=False)
+        except FileExistsError:
+            raise UploadGoneError(
+                "file: it is being imported already; upload it again if its pairs do not come"
+            ) from None
+        except FileNotFoundError:
+            raise _gone() from None
+        try:
+            if not self.path.is_file():
+                raise _gone()
+            yield
+        finally:
+            claim.unlink(missing_ok=True)
+
     def read(self) -> Path:
         """Return the path; the formats read the file row by row."""
         return self.path
@@ -52,6 +84,10 @@ class UploadStorage(BaseStorage):
         self.path.unlink(missing_ok=True)
 
 
+def _gone() -> UploadGoneError:
+    return UploadGoneError("file: the uploaded file is gone; upload it again")
+
+
 def _folder() -> Path:
     return Path(settings.ARTIFACTS_DIR) / "uploads"
 
@@ -59,5 +95,5 @@ def _folder() -> Path:
 def _clear() -> None:
     oldest = time.time() - KEPT_SECONDS
     for file in _folder().iterdir():
-        if _NAME.fullmatch(file.name) and file.stat().st_mtime < oldest:
+        if _NAME.fullmatch(file.name.removesuffix(_CLAIM)) and file.stat().st_mtime < oldest:
             file.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -17,7 +18,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.exchange import files
+from memory.exchange import files, resources
 from memory.exchange.formats import csv_lines, json_lines
 from memory.exchange.formulas import guarded, unguarded
 from memory.exchange.resources import MemoryPairResource, pages
@@ -26,6 +27,7 @@ from tests.memory import rows
 from tests.people import client_of, person
 
 CSV, JSONL = "0", "1"
+GOOD = "instruction,response\nWhat is my dog called?,Pixel.\n"
 LONG_AGO = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
@@ -188,16 +190,31 @@ class TestImport:
     @pytest.mark.parametrize(("kind", "number"), [("csv", CSV), ("jsonl", JSONL)])
     def test_what_was_exported_comes_back(self, kind: str, number: str, admin_client: Client) -> None:
         rows.sft_pair(response="=1+1\r\n'quoted', \"twice\"", context=[{"role": "user", "content": "Hi"}])
+        rows.sft_pair(instruction="And my cat?", context=[])
         rows.preference_pair(chosen="-5 degrees")
         texts = {model: export(admin_client, kind, model=model) for model in ("sftpair", "preferencepair")}
         SftPair.objects.all().delete()
         PreferencePair.objects.all().delete()
         for model, text in texts.items():
-            assert bring_in(admin_client, text, number, model).startswith("Import finished: 1 new")
-        pair, preference = SftPair.objects.get(), PreferencePair.objects.get()
+            count = 2 if model == "sftpair" else 1
+            assert bring_in(admin_client, text, number, model).startswith(f"Import finished: {count} new")
+        pair, preference = SftPair.objects.exclude(instruction="And my cat?").get(), PreferencePair.objects.get()
+        assert SftPair.objects.get(instruction="And my cat?").context == []
         assert pair.response == "=1+1\r\n'quoted', \"twice\""
         assert pair.context == [{"role": "user", "content": "Hi"}]
         assert (preference.chosen, preference.prompt) == ("-5 degrees", [{"role": "user", "content": "Say hello."}])
+
+    @pytest.mark.parametrize(
+        ("model", "columns"),
+        [
+            ("sftpair", "context, category, confidence, reward_intensity, created_at"),
+            ("preferencepair", "margin, confidence, created_at"),
+        ],
+    )
+    def test_the_page_says_what_of_an_export_comes_in(self, model: str, columns: str, admin_client: Client) -> None:
+        page = admin_client.get(reverse(f"admin:memory_{model}_import")).content.decode()
+        assert f"as far as there are any, {columns};" in page
+        assert "what was rejected comes back as pending" in page
 
     def test_a_second_import_brings_nothing(self, admin_client: Client) -> None:
         text = '{"prompt": "What is my dog called?", "completion": "Pixel."}\n'
@@ -272,6 +289,47 @@ class TestImport:
         form = {"import_file_name": "0" * 32, "original_file_name": "a", "format": "99", "resource": ""}
         answer = admin_client.post(reverse("admin:memory_sftpair_process_import"), form, follow=True)
         assert "upload it again" in answer.content.decode()
+
+    @pytest.mark.parametrize(
+        ("forged", "said"), [({"format": "99"}, "format: got '99', allowed 0, 1"), ({"resource": "9"}, "1 new")]
+    )
+    def test_a_confirmation_that_the_page_did_not_write_is_no_fault(
+        self, forged: dict[str, str], said: str, admin_client: Client
+    ) -> None:
+        form = {**look(admin_client, GOOD).context["confirm_form"].initial, **forged}
+        answer = admin_client.post(reverse("admin:memory_sftpair_process_import"), form, follow=True)
+        assert said in str(next(iter(answer.context["messages"])))
+
+    def test_a_file_that_is_confirmed_twice_at_the_same_time_is_imported_once(
+        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        form = look(admin_client, GOOD).context["confirm_form"].initial
+        address, store, said = reverse("admin:memory_sftpair_process_import"), resources.store, []
+
+        def confirm() -> None:
+            said.extend(map(str, admin_client.post(address, form, follow=True).context["messages"]))
+
+        def store_after_another_click(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(resources, "store", store)
+            confirm()
+            return store(*arguments, **options)
+
+        monkeypatch.setattr(resources, "store", store_after_another_click)
+        confirm()
+        confirm()
+        assert [line.partition(";")[0] for line in said] == [
+            "file: it is being imported already",
+            "Import finished: 1 new, 0 stored before, 0 left out.",
+            "file: the uploaded file is gone",
+        ]
+
+    def test_an_import_that_failed_can_be_repeated(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        form = look(admin_client, GOOD).context["confirm_form"].initial
+        with monkeypatch.context() as broken, pytest.raises(ValueError, match="disk"):
+            broken.setattr(resources, "store", Mock(side_effect=ValueError("disk")))
+            admin_client.post(reverse("admin:memory_sftpair_process_import"), form)
+        answer = admin_client.post(reverse("admin:memory_sftpair_process_import"), form, follow=True)
+        assert "Import finished: 1 new" in answer.content.decode()
 
     def test_the_upload_is_gone_after_the_import(self, admin_client: Client, tmp_path: Path) -> None:
         bring_in(admin_client, "instruction,response\nWhat is my dog called?,Pixel.\n")

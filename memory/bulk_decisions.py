@@ -18,6 +18,7 @@ from django.utils import timezone
 from memory.bulk import insert_rows, key_list
 from memory.curation import UNARCHIVED, decisions
 from memory.curation.decisions import Decision, change
+from memory.curation.undoing import taken_back
 from memory.models import BulkChange, BulkDecision, PreferencePair, SftPair
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ def _restore(decision: BulkDecision, keys: list[int], user: User) -> int:
     (column,) = _DECISIONS[decision.action].values
     # Only used pairs are emitted again, so that what they were need not be looked up.
     value = True if column == "is_used" else Subquery(before.values(column)[:1])
-    return change(untouched, {column: value}, user=user, reason=f"bulk {decision.pk} undone")
+    reason = taken_back(before.values("history_id"), _reason(decision))
+    return change(untouched, {column: value}, user=user, reason=reason)
 
 
 def _lookups(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Expression, Q, QuerySet
 
 from memory.bulk import key_list
 from memory.history import REASON_LENGTH, keep_states, record
@@ -100,7 +100,13 @@ def unarchive(*, pairs: QuerySet[PairT], user: User | AnonymousUser | None) -> i
     return _decide(UNARCHIVE, pairs, user=user)
 
 
-def change(pairs: QuerySet[PairT], values: Mapping[str, Any], *, user: User | AnonymousUser | None, reason: str) -> int:
+def change(
+    pairs: QuerySet[PairT],
+    values: Mapping[str, Any],
+    *,
+    user: User | AnonymousUser | None,
+    reason: str | Expression,
+) -> int:
     """Set columns of all `pairs`, with the state before and who changed it on record; return how many there were."""
     model, alias = pairs.model, pairs.db
     with transaction.atomic(using=alias):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import CharField, Expression, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Cast, Concat, Substr
 
 from memory.bulk import key_list
 from memory.curation import edit_preferences
@@ -45,11 +47,11 @@ class _Record(NamedTuple):
     """One record of the history without the state that it holds."""
 
     history_id: int
-    kind: str
     reason: str
     user: int | None
     name: str | None
     date: datetime
+    merged_into: int | None
 
 
 def undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> Undone:
@@ -65,7 +67,7 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> Undone:
     using = database_of(pair)
     with transaction.atomic(using=using):
         stored = lock(pair)
-        records = _records(stored)
+        records = _records(type(stored), [stored.pk], using=using)[stored.pk]
         decision, before = _last_decision(stored, records)
         _refuse_others(stored, decision, user)
         wanted = {records[0].history_id, decision.history_id, before.history_id}
@@ -82,34 +84,54 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> Undone:
     return Undone(decision.reason or "edited", tuple(columns))
 
 
+def taken_back(records: QuerySet[Any], what: str) -> Expression:
+    """Return what the history says of each pair of many whose record is undone, which said `what`.
+
+    `records` selects the key of that record, for the pair that the outer query names.
+    """
+    key = Cast(Subquery(records[:1]), CharField())
+    return Substr(
+        Concat(Value("took back record "), key, Value(f": {what}"), output_field=CharField()), 1, REASON_LENGTH
+    )
+
+
 def undone_record(reason: str | None) -> int | None:
     """Return the record that a record with this `reason` took back, None where it took back none."""
     found = _UNDONE.match(reason or "")
     return int(found[1]) if found else None
 
 
-def _records(pair: TrainingPair) -> list[_Record]:
-    """Return the history of `pair`, newest first."""
-    columns = ("history_id", "history_type", "history_change_reason", "history_user_id", "history_user__username")
-    found = type(pair).history.using(database_of(pair)).filter(id=pair.pk).order_by("-history_id")
-    return [
-        _Record(key, kind, reason or "", *rest)
-        for key, kind, reason, *rest in found.values_list(*columns, "history_date")
-    ]
+def _records(model: type[TrainingPair], keys: Sequence[int], *, using: str) -> Mapping[int, Sequence[_Record]]:
+    """Return the histories of pairs by key, each newest first."""
+    columns = ("history_id", "history_change_reason", "history_user_id", "history_user__username")
+    found = model.history.using(using).filter(id__in=key_list(keys, using=using)).order_by("-history_id")
+    histories: dict[int, list[_Record]] = {key: [] for key in keys}
+    for pk, key, reason, *rest in found.values_list("id", *columns, "history_date", MERGED_INTO):
+        histories[pk].append(_Record(key, reason or "", *rest))
+    return histories
+
+
+def _standing(records: Sequence[_Record]) -> Iterator[tuple[int, _Record]]:
+    """Yield the places of those `records`, newest first, that are neither an undo nor undone.
+
+    What a person has undone need not be the newest: those that went along with a merge go back with it, whatever was
+    decided about them since.
+    """
+    undone = set()
+    for place, record in enumerate(records):
+        if (key := undone_record(record.reason)) is not None:
+            undone.add(key)
+        elif record.history_id not in undone:
+            yield place, record
 
 
 def _last_decision(pair: TrainingPair, records: Sequence[_Record]) -> tuple[_Record, _Record]:
     """Return the newest decision that is not taken back yet, and the record of the state before it."""
-    undone: int | None = None
     machine = ""
-    for place, record in enumerate(records[:-1]):
-        if undone is not None:
-            # What lies between has been taken back as well.
-            undone = None if record.history_id == undone else undone
-        elif record.reason in _BY_MACHINE:
+    # The oldest one is the first state, which nobody decided.
+    for place, record in _standing(records[:-1]):
+        if record.reason in _BY_MACHINE:
             machine = machine or _BY_MACHINE[record.reason]
-        elif (undone := undone_record(record.reason)) is not None:
-            continue
         elif machine:
             raise UndoRefusedError(f"pair {pair.pk}: changed since by {machine}")
         else:
@@ -148,26 +170,26 @@ def _restore(
 def _restore_followers(
     pair: TrainingPair, decision: _Record, survivor: int | None, *, user: User | AnonymousUser | None
 ) -> None:
-    """Let `pair` stand again for those that went along when it was merged into `survivor`, and are still there."""
+    """Let `pair` stand again for those that went along to `survivor` with it, and were not merged elsewhere since."""
     model, using = type(pair), database_of(pair)
     history = model.history.using(using)
     # One merge writes all its records by one statement.
-    moved = history.filter(history_date=decision.date, history_change_reason=decision.reason).exclude(id=pair.pk)
-    keys = key_list(list(moved.values_list("id", flat=True)), using=using)
-    before: dict[int, int | None] = {}
-    followers = []
-    for key, merged_into, date, reason in (
-        history.filter(id__in=keys, history_date__lte=decision.date)
-        .order_by("id", "history_id")
-        .values_list("id", MERGED_INTO, "history_date", "history_change_reason")
-    ):
-        if (date, reason) == (decision.date, decision.reason) and before.get(key) == pair.pk:
-            followers.append(key)
-        before[key] = merged_into
+    together = history.filter(history_date=decision.date, history_change_reason=decision.reason).exclude(id=pair.pk)
+    histories = _records(model, list(together.values_list("id", flat=True)), using=using)
+    keys = [key for key, records in histories.items() if _went_along(records, decision, pair)]
     pairs: Any = model._default_manager.using(using)
     change(
-        pairs.filter(pk__in=key_list(followers, using=using), merged_into=survivor),
+        pairs.filter(pk__in=key_list(keys, using=using), merged_into=survivor),
         {MERGED_INTO: pair.pk},
         user=user,
-        reason=f"went back to {pair.pk}, whose merge was taken back",
+        reason=taken_back(together.filter(id=OuterRef("pk")).values("history_id"), decision.reason),
     )
+
+
+def _went_along(records: Sequence[_Record], decision: _Record, pair: TrainingPair) -> bool:
+    """Return whether the last merge in a history that still stands is `decision`, which took it away from `pair`."""
+    for place, record in _standing(records[:-1]):
+        before = records[place + 1].merged_into
+        if record.merged_into != before:
+            return (record.date, record.reason, before) == (decision.date, decision.reason, pair.pk)
+    return False

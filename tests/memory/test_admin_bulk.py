@@ -18,6 +18,7 @@ from tests.people import client_of, person
 pytestmark = pytest.mark.django_db
 
 BULK = "admin:memory_sftpair_bulk"
+LIST = "admin:memory_sftpair_changelist"
 USED: dict[str, Any] = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -135,14 +136,34 @@ class TestDeciding:
         assert statuses() == ["pending"]
         assert not BulkDecision.objects.exists()
 
-    def test_the_old_way_to_all_rows_asks_first_too(self, admin_client: Client) -> None:
-        first, second = rows.sft_pair(confidence=0.2), rows.sft_pair()
-        form = {"action": "approve", "_selected_action": [first.pk], "select_across": "1"}
-        address = f"{reverse('admin:memory_sftpair_changelist')}?confidence_to=0.5"
-        response = admin_client.post(address, form)
-        assert response.context["counts"].changing == 1
-        assert statuses() == ["pending", "pending"]
-        assert second.confidence == 1.0
+    @pytest.mark.parametrize("key", ["x", "-1", "", "²", "9" * 30, "9" * 5000])
+    def test_a_selection_that_cannot_be_read_is_refused_and_never_means_all_rows(
+        self, key: str, admin_client: Client
+    ) -> None:
+        pair = rows.sft_pair()
+        for response in (
+            post(admin_client, "approve", confirm="yes", selected=[key]),
+            admin_client.post(reverse(LIST), {"action": "approve", "_selected_action": [pair.pk, key]}),
+        ):
+            assert response.status_code == 400
+            assert "allowed the numbers of rows" in response.content.decode()
+        assert statuses() == ["pending"]
+
+    @pytest.mark.parametrize("selected", [True, False])
+    def test_an_action_of_the_list_never_reaches_further_than_the_selected_rows(
+        self, selected: bool, admin_client: Client
+    ) -> None:
+        pair, _ = rows.sft_pair(), rows.sft_pair()
+        form = {"action": "approve", "_selected_action": [pair.pk] if selected else [], "select_across": "1"}
+        admin_client.post(reverse(LIST), form)
+        assert statuses() == ["approved" if selected else "pending", "pending"]
+
+    def test_a_search_that_the_list_refuses_does_not_mean_all_rows(self, admin_client: Client) -> None:
+        rows.sft_pair()
+        response = post(admin_client, "approve", "q=%00cat", confirm="yes")
+        assert response.status_code == 400
+        assert "allowed the filters of this list" in response.content.decode()
+        assert statuses() == ["pending"]
 
 
 class TestSlices:
@@ -225,7 +246,8 @@ class TestUndoing:
         decision = undone(admin_client, decision)
         assert statuses() == ["approved", "approved", "pending"]
         assert (decision.restored, decision.left_alone) == (1, 2)
-        assert untouched.history.latest("history_id").history_change_reason == f"bulk {decision.pk} undone"
+        undoing, decided = untouched.history.all()[:2]
+        assert undoing.history_change_reason == f"took back record {decided.history_id}: bulk {decision.pk}: approved"
 
     def test_a_pair_that_was_trained_again_since_stays_as_training_left_it(self, admin_client: Client) -> None:
         pair = rows.sft_pair(**USED)
@@ -253,9 +275,7 @@ class TestUndoing:
 
     def test_selected_rows_are_undone_alike(self, admin_client: Client) -> None:
         pair, other = rows.sft_pair(review_status="rejected"), rows.sft_pair()
-        admin_client.post(
-            reverse("admin:memory_sftpair_changelist"), {"action": "approve", "_selected_action": [pair.pk]}
-        )
+        admin_client.post(reverse(LIST), {"action": "approve", "_selected_action": [pair.pk]})
         assert statuses() == ["approved", "pending"]
         decision = BulkDecision.objects.get()
         assert decision.is_selection

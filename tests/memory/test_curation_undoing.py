@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from memory import curation
+from memory import bulk_decisions, curation
 from memory.extraction.refresh import REASON as BY_EXTRACTION
 from memory.history import record
 from memory.models import PairEmbedding, PreferencePair, SftPair
@@ -248,6 +248,52 @@ def test_a_merge_is_taken_back_with_those_that_went_along(curator: User) -> None
         follower.pk: first.pk,
         others_follower.pk: second.pk,
     }
+
+
+def test_those_that_went_along_have_one_merge_less_to_take_back(curator: User) -> None:
+    follower, pair, survivor = rows.sft_pair(), rows.sft_pair(), rows.sft_pair()
+    curation.merge(pairs=rows_of(follower), into=pair, user=curator)
+    curation.merge(pairs=rows_of(pair), into=survivor, user=curator)
+    went = follower.history.first().history_id
+    curation.reject(pairs=rows_of(follower), user=curator)
+    curation.undo(pair=pair, user=curator)
+    assert follower.history.first().history_change_reason == f"took back record {went}: merged into {survivor.pk}"
+    assert [curation.undo(pair=follower, user=curator).what for _ in range(2)] == ["rejected", f"merged into {pair.pk}"]
+    assert (stored(follower)["merged_into_id"], stored(follower)["review_status"]) == (None, "pending")
+
+
+def test_who_was_merged_there_by_itself_since_does_not_go_back_along(curator: User) -> None:
+    follower, pair, survivor, other = (rows.sft_pair() for _ in range(4))
+    for merged, into in ((follower, pair), (pair, survivor), (follower, other), (follower, survivor)):
+        curation.merge(pairs=rows_of(merged), into=into, user=curator)
+    curation.undo(pair=pair, user=curator)
+    assert stored(follower)["merged_into_id"] == survivor.pk
+
+
+def test_a_bulk_decision_that_was_undone_is_no_decision_to_take_back(curator: User) -> None:
+    pair = rows.sft_pair(**USED)
+    curation.approve(pairs=rows_of(pair), user=curator)
+    somebody = User.objects.create(username="somebody")
+    decision = bulk_decisions.decide_selected(pairs=rows_of(pair), action="reemit", user=somebody, reason="x" * 60)
+    assert decision is not None
+    made = pair.history.first().history_id
+    bulk_decisions.undo(decision, user=somebody)
+    said = f"took back record {made}: bulk {decision.pk}: re-emitted: {'x' * 60}"
+    assert pair.history.first().history_change_reason == said[:100]
+    assert curation.undo(pair=pair, user=curator).what == "approved"
+    with pytest.raises(curation.UndoRefusedError, match="no decision to take back"):
+        curation.undo(pair=pair, user=curator)
+
+
+def test_no_undo_goes_back_across_what_training_did_before_a_bulk_decision_that_was_undone(curator: User) -> None:
+    pair = rows.sft_pair()
+    curation.approve(pairs=rows_of(pair), user=curator)
+    SftPair.objects.update(**USED)
+    decision = bulk_decisions.decide_selected(pairs=rows_of(pair), action="reject", user=curator)
+    assert decision is not None
+    bulk_decisions.undo(decision, user=curator)
+    with pytest.raises(curation.UndoRefusedError, match="changed since by training or a night"):
+        curation.undo(pair=pair, user=curator)
 
 
 def test_a_pair_does_not_go_back_to_one_that_is_merged_away_itself(curator: User) -> None:

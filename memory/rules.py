@@ -3,11 +3,14 @@
 The database holds every rule a second time, as a named constraint (`memory/models/pairs.py`).
 """
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 MIN_INSTRUCTION_LENGTH = 2
 MIN_RESPONSE_LENGTH = 2
+
+MAX_FLAG_LENGTH = 64
 
 MESSAGE_ROLES = ("system", "user", "assistant", "tool")
 
@@ -19,6 +22,9 @@ REWARD_OF_RATING = {1: 1.0, -1: 0.0}
 
 # How much less often an introspection pair is drawn than one of dialogue.
 INTROSPECTION_SAMPLING_WEIGHT = 0.25
+
+# What JSON columns take.
+_STORABLE = "allowed finite numbers, and text without NUL and without halves of surrogate pairs"
 
 
 def length_problem(field: str, text: str, *, minimum: int) -> str | None:
@@ -64,7 +70,30 @@ def messages_problem(field: str, value: Any, *, minimum: int) -> str | None:
                 f"{field}: got {_shortened(message)} at place {place}, "
                 f"allowed a message of role ({roles}) and content (text)"
             )
+        if not _is_storable(message):
+            return f"{field}: got {_shortened(message)} at place {place}, {_STORABLE}"
     return None
+
+
+def flags_problem(field: str, value: Any) -> str | None:
+    """Return what is wrong with a list of short words, or None."""
+    if not isinstance(value, list) or not all(
+        isinstance(flag, str) and 0 < len(flag) <= MAX_FLAG_LENGTH for flag in value
+    ):
+        return f"{field}: got {_shortened(value)}, allowed a list of words of 1 to {MAX_FLAG_LENGTH} characters"
+    return None if _is_storable(value) else f"{field}: got {_shortened(value)}, {_STORABLE}"
+
+
+def _is_storable(value: Any) -> bool:
+    """Return whether a JSON column of any database takes `value`."""
+    if isinstance(value, str):
+        # Only halves of surrogate pairs have no bytes; looking for them by a pattern is slow.
+        return "\0" not in value and (value.isascii() or len(value.encode(errors="ignore").decode()) == len(value))
+    if isinstance(value, Mapping):
+        return all(_is_storable(key) and _is_storable(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_storable, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _shortened(value: Any) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import JSONField, Model, QuerySet
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,6 +22,22 @@ from unfold.views import ChangeList
 
 from memory.admin.lists import LIST_TEXT_LENGTH, SlimChangeList, beginning, exact, newest, sortable_columns
 from memory.admin.paginator import BoundedPaginator
+
+
+class JsonListField(forms.JSONField):
+    """A box for a JSON list: an emptied one holds an empty list, and what was typed is shown again as it was typed.
+
+    Django would write its value anew, and fails at half of a surrogate pair.
+    """
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value in the box."""
+        found = super().to_python(value)
+        return [] if found is None else found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what was typed."""
+        return super().bound_data(data, initial) if self.disabled or data is None else InvalidJSONInput(data)
 
 
 class DeskAdmin(ModelAdmin):
@@ -39,6 +57,8 @@ class DeskAdmin(ModelAdmin):
     show_full_result_count = False
     list_filter_submit = True
     list_fullwidth = True
+    # Every JSON column that people write is a list.
+    formfield_overrides = {JSONField: {"form_class": JsonListField}}
     compressed_fields = True
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -165,7 +185,3 @@ def link_to(model: type[Model], key: int | None) -> SafeString | str:
     meta = model._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[key])
     return format_html('<a href="{}" class="text-link desk-unbroken">{} {}</a>', address, meta.verbose_name, key)
-
-
-def _beginning(field: str) -> str:
-    return f"{field}_beginning"

@@ -62,7 +62,6 @@ class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
             "saved_filters": self.saved_filters(request) if self.has_view_permission(request) else [],
             "bulk_actions": [(action.value, words[0]) for action, words in OFFERED.items()],
             "list_query": stored_query(request.GET.urlencode()),
-            "searched_rows": SEARCHED_ROWS,
             "may_decide": self.has_change_permission(request),
             "may_import": self.has_import_permission(request),
             "may_export": self.has_export_permission(request),

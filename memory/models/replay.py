@@ -1,9 +1,11 @@
 """The replay buffer."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from memory import rules
 from memory.models.querysets import ReplayEntryQuerySet
 
 
@@ -53,3 +55,8 @@ class ReplayEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.response[:60]}"
+
+    def clean(self) -> None:
+        """Refuse flags that are no short words."""
+        if problem := rules.flags_problem("safety_flags", self.safety_flags):
+            raise ValidationError([problem])

@@ -177,6 +177,16 @@ class TestEditing:
         assert pair.response == "Pixel."
         assert not pair.history.exists()
 
+    @pytest.mark.parametrize(("typed", "is_stored"), [("", True), (r'[{"role": "user", "content": "\ud800"}]', False)])
+    def test_an_emptied_context_is_none_and_one_that_no_database_takes_is_refused(
+        self, typed: str, is_stored: bool, admin_client: Client
+    ) -> None:
+        pair = rows.sft_pair(context=[{"role": "user", "content": "Hi"}])
+        answer = admin_client.post(address(pair), sft_form(pair, context=typed))
+        assert answer.status_code == (302 if is_stored else 200)
+        pair.refresh_from_db()
+        assert pair.context == ([] if is_stored else [{"role": "user", "content": "Hi"}])
+
     @pytest.mark.parametrize("prompt", ['"hello"', "[3]", '[{"role": "user"}]', "{}", "no json", ""])
     def test_a_broken_prompt_is_refused_at_the_desk(self, prompt: str, admin_client: Client) -> None:
         pair = rows.preference_pair()

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from memory.models import ReplayEntry
 from tests.memory import rows
@@ -43,6 +44,32 @@ def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client
     assert changed.safety_flags == ["private"]
     assert (changed.response, changed.kind, changed.reward_intensity) == ("Hello.", "experience", 0.5)
     assert admin_client.get(reverse("admin:memory_replayentry_add")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("", []),
+        ("null", []),
+        (' ["private", "insult"]', ["private", "insult"]),
+        ('{"a": 1}', "safety_flags: got {'a': 1}, allowed a list of words of 1 to 64 characters"),
+        ("3", "safety_flags: got 3, allowed a list of words of 1 to 64 characters"),
+        ('"x"', "safety_flags: got 'x', allowed a list of words of 1 to 64 characters"),
+        ('["ok", ""]', "safety_flags: got ['ok', ''], allowed a list of words of 1 to 64 characters"),
+        (r'["\ud800"]', r"safety_flags: got ['\ud800'], allowed finite numbers, and text without NUL and"),
+    ],
+)
+def test_flags_are_a_list_of_short_words(typed: str, stored: list[str] | str, admin_client: Client) -> None:
+    entry = rows.replay_entry(safety_flags=["old"])
+    answer = admin_client.post(reverse("admin:memory_replayentry_change", args=[entry.pk]), {"safety_flags": typed})
+    entry.refresh_from_db()
+    if isinstance(stored, str):
+        (problem,) = answer.context["adminform"].form.non_field_errors()
+        assert problem.startswith(stored)
+        assert escape(typed) in answer.content.decode()
+        assert entry.safety_flags == ["old"]
+    else:
+        assert entry.safety_flags == stored
 
 
 @pytest.mark.parametrize(("place", "shown"), [("", [0, 1]), ("buffer", [0]), ("evicted", [1]), ("nowhere", [])])

@@ -12,6 +12,7 @@ from tests.memory import rows
 
 PROMPT = [{"role": "user", "content": "Say hello."}]
 A_MESSAGE = "allowed a message of role (system, user, assistant, tool) and content (text)"
+STORABLE = "allowed finite numbers, and text without NUL and without halves of surrogate pairs"
 
 SHARED: list[tuple[dict[str, Any], str]] = [
     ({"confidence": 1.5}, "confidence: got 1.5, allowed 0 to 1"),
@@ -38,6 +39,19 @@ SFT: list[tuple[dict[str, Any], str]] = [
     (
         {"context": [*PROMPT, {"role": "human", "content": "Hi"}]},
         f"context: got {{'role': 'human', 'content': 'Hi'}} at place 1, {A_MESSAGE}",
+    ),
+    *(
+        (
+            {"context": [{"role": "user", "content": "Hi", **bad}]},
+            f"context: got {{'role': 'user', 'content': {shown} at place 0, {STORABLE}",
+        )
+        for bad, shown in [
+            ({"content": "\0"}, "'\\x00'}"),
+            ({"content": "\ud800"}, "'\\ud800'}"),
+            ({"a": ["\0"]}, "'Hi', 'a': ['\\x00']}"),
+            ({"\udfff": 1}, "'Hi', '\\udfff': 1}"),
+            ({"a": float("nan")}, "'Hi', 'a': nan}"),
+        ]
     ),
     (
         {"context": [{"role": "user", "content": None}]},

@@ -37,8 +37,9 @@ class UndoRefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was taken back, in the history's words, and the columns that hold again what was there before."""
+    """What was taken back: its record, the history's words, the columns that hold again what was there before."""
 
+    record: int
     what: str
     columns: tuple[str, ...]
 
@@ -54,22 +55,32 @@ class _Record(NamedTuple):
     merged_into: int | None
 
 
-def undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> Undone:
+def undo(*, pair: TrainingPair, user: User | AnonymousUser | None, expected: int | None = None) -> Undone:
     """Take back the last decision on `pair`, which was `user`'s; a second undo takes back the one before.
+
+    With `expected`, the record of a decision in the history, no other decision is taken back.
 
     Whatever the decision changed is as it was: review, texts, merge with the pairs that went along, archive, use. The
     preference pair of an edit goes, unless training has used it or somebody has changed it.
 
     Raises:
-        UndoRefusedError: there is no decision, it is another person's, or the pair was changed since.
+        UndoRefusedError: there is no decision, it is another person's or not the expected one, or the pair was changed
+            since.
 
     """
     using = database_of(pair)
     with transaction.atomic(using=using):
         stored = lock(pair)
         records = _records(type(stored), [stored.pk], using=using)[stored.pk]
+        if expected is not None and any(undone_record(each.reason) == expected for each in records):
+            raise UndoRefusedError(f"pair {stored.pk}: that decision is taken back already")
         decision, before = _last_decision(stored, records)
         _refuse_others(stored, decision, user)
+        if expected not in (None, decision.history_id):
+            raise UndoRefusedError(
+                f"pair {stored.pk}: decided on again since ({decision.reason or 'edited'}), "
+                "allowed is to take back the last decision"
+            )
         wanted = {records[0].history_id, decision.history_id, before.history_id}
         states = {state.history_id: state for state in type(stored).history.using(using).filter(history_id__in=wanted)}
         if since := differing_columns(states[records[0].history_id], stored):
@@ -81,7 +92,7 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> Undone:
             _restore_followers(stored, decision, getattr(states[decision.history_id], MERGED_INTO), user=user)
     for name, value in values.items():
         setattr(pair, name, value)
-    return Undone(decision.reason or "edited", tuple(columns))
+    return Undone(decision.history_id, decision.reason or "edited", tuple(columns))
 
 
 def taken_back(records: QuerySet[Any], what: str) -> Expression:

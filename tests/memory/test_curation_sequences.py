@@ -114,10 +114,10 @@ def test_what_stands_is_what_was_decided_and_not_taken_back(steps: list[tuple[An
             made, step = bulks.pop(rest[0])
             bulk_decisions.undo(made, user=user)
             model.unbulk(step)
-        number = {None: None, **{pair.pk: place for place, pair in enumerate(pairs)}}
+        number: dict[int | None, int | None] = {pair.pk: place for place, pair in enumerate(pairs)}
         found = list(every.order_by("pk").values_list("review_status", "merged_into"))
         assert [status for status, _ in found] == model.review
-        assert [number[into] for _, into in found] == model.merged
+        assert [number.get(into) for _, into in found] == model.merged
 
 
 def accepted(act: Any, **arguments: Any) -> bool:

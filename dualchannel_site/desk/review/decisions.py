@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from dualchannel_site.desk.review.channels import ReviewChannel
+from dualchannel_site.desk.review.remembered import Decided
 from dualchannel_site.desk.review.state import state_of
 from maintenance import decisions
 from maintenance.models import Proposal
 from memory import curation
+from memory.curation.undoing import MERGED_INTO
 from memory.models import PreferencePair, SftPair
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ class Outcome:
     """What was decided: what the page says, which pair changed, and whether the next pair follows.
 
     `changed` is None where no pair had to change, `proposal` is the proposal that was decided: without either there is
-    nothing to undo. `puts_off` tells that the pair waits still, and should not be the next again.
+    nothing to undo. `record` is what the history of the changed pair says of the decision, `undone` the record that was
+    taken back. `puts_off` tells that the pair waits still, and should not be the next again.
     """
 
     text: str
@@ -62,6 +65,8 @@ class Outcome:
     moves_on: bool = True
     puts_off: bool = False
     proposal: int | None = None
+    record: int | None = None
+    undone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +111,26 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
             raise ChangedMeanwhileError(
                 f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now."
             )
-        return known[asked.decision](_Case(channel, pair, asked, user))
+        outcome = known[asked.decision](_Case(channel, pair, asked, user))
+        if outcome.changed is None:
+            return outcome
+        records = channel.model.history.filter(id=outcome.changed)
+        return replace(outcome, record=records.aggregate(newest=Max("history_id"))["newest"])
 
 
-def take_back(*, channel: ReviewChannel, changed: int | None, proposal: int | None, user: User) -> None:
-    """Undo a decision that changed a pair, decided a proposal, or both; all of it or nothing.
+def take_back(*, channel: ReviewChannel, decided: Decided, user: User) -> None:
+    """Undo a decision that changed a pair, decided a proposal, or both; all of it or nothing, and no other decision.
 
     Raises:
         ValueError, ValidationError: curation refuses it; its one line says why.
 
     """
     with transaction.atomic():
-        if changed is not None:
-            curation.undo(pair=channel.model._default_manager.select_for_update().get(pk=changed), user=user)
-        if proposal is not None:
-            decisions.reopen(proposals=Proposal.objects.filter(pk=proposal))
+        if decided.changed is not None:
+            pair = channel.model._default_manager.select_for_update().get(pk=decided.changed)
+            curation.undo(pair=pair, user=user, expected=decided.record)
+        if decided.proposal is not None:
+            decisions.reopen(proposals=Proposal.objects.filter(pk=decided.proposal))
 
 
 def allowed_decisions(channel: ReviewChannel) -> Mapping[str, Callable[[_Case], Outcome]]:
@@ -180,17 +190,27 @@ def _tie(case: _Case) -> Outcome:
 
 def _undo(case: _Case) -> Outcome:
     undone = curation.undo(pair=case.pair, user=case.user)
-    return Outcome(f"Pair {case.pair.pk}: undone ({undone.what}).", changed=None, moves_on=False)
+    if MERGED_INTO in undone.columns:
+        # Accepted with this merge, or after it: both pairs stand again.
+        merged_at = case.channel.model.history.filter(history_id=undone.record).values("history_date")
+        against = {f"other_{case.channel.link}": case.pair, "decided_by": case.user, "decided_at__gte": merged_at[:1]}
+        decisions.reopen(proposals=Proposal.objects.filter(status=Proposal.Status.ACCEPTED, **against))
+    text = f"Pair {case.pair.pk}: undone ({undone.what})."
+    return Outcome(text, changed=None, moves_on=False, undone=undone.record)
 
 
 def _accept(case: _Case) -> Outcome:
     found = _proposal(case)
+    older = getattr(found, f"other_{case.channel.link}")
+    stood_for_by = older.merged_into_id
     decisions.accept(proposals=Proposal.objects.filter(pk=found.pk), user=case.user)
-    older = getattr(found, f"other_{case.channel.link}_id")
+    older.refresh_from_db(fields=["merged_into"])
+    # It may have been merged before, which is then not undone with the proposal.
+    changed = None if older.merged_into_id == stood_for_by else older.pk
     # The pair that stays is still to be decided.
-    stays = older != case.pair.pk
-    text = f"Proposal {found.pk} accepted: pair {older} is merged away."
-    return Outcome(text, changed=older, moves_on=not stays, proposal=found.pk)
+    stays = older.pk != case.pair.pk
+    text = f"Proposal {found.pk} accepted: pair {older.pk} is merged away."
+    return Outcome(text, changed=changed, moves_on=not stays, proposal=found.pk)
 
 
 def _dismiss(case: _Case) -> Outcome:

@@ -19,13 +19,14 @@ MAX_DECIDED = 50
 class Decided:
     """A decision that can be undone: on which pair, which pair and proposal it changed, what the page said.
 
-    One that changed neither put the pair off.
+    One that changed neither put the pair off. `record` is what the history of the changed pair says of it.
     """
 
     shown: int
     changed: int | None
     proposal: int | None
     text: str
+    record: int | None = None
 
 
 def skipped(session: SessionBase, channel: ReviewChannel) -> list[int]:
@@ -59,6 +60,12 @@ def last(session: SessionBase, channel: ReviewChannel) -> Decided | None:
 def forget_last(session: SessionBase, channel: ReviewChannel) -> None:
     """Forget the newest decision, which was undone or cannot be."""
     session[_decided_key(channel)] = session.get(_decided_key(channel), [])[:-1]
+
+
+def forget(session: SessionBase, channel: ReviewChannel, record: int) -> None:
+    """Forget the decision of which the history has that `record`, which was undone elsewhere."""
+    kept = session.get(_decided_key(channel), [])
+    session[_decided_key(channel)] = [each for each in kept if each.get("record") != record]
 
 
 def _skipped_key(channel: ReviewChannel) -> str:

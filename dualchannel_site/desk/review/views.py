@@ -49,8 +49,10 @@ def decide_pair(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
     if outcome.puts_off:
         remembered.skip(request.session, found, pk)
     if outcome.changed is not None or outcome.proposal is not None:
-        decided = remembered.Decided(pk, outcome.changed, outcome.proposal, outcome.text)
+        decided = remembered.Decided(pk, outcome.changed, outcome.proposal, outcome.text, outcome.record)
         remembered.remember(request.session, found, decided)
+    if outcome.undone is not None:
+        remembered.forget(request.session, found, outcome.undone)
     return _answer(request, found, None if outcome.moves_on else pk, outcome.text)
 
 
@@ -64,7 +66,7 @@ def undo(request: HttpRequest, channel: str) -> HttpResponse:
     remembered.forget_last(request.session, found)
     remembered.unskip(request.session, found, decided.shown)
     try:
-        take_back(channel=found, changed=decided.changed, proposal=decided.proposal, user=cast(User, request.user))
+        take_back(channel=found, decided=decided, user=cast(User, request.user))
     except ObjectDoesNotExist:
         return _refused(request, found, None, "The pair is no longer stored.", status=HTTPStatus.CONFLICT)
     except (ValueError, ValidationError) as error:

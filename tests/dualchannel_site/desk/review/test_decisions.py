@@ -263,6 +263,40 @@ class TestProposals:
         assert (found.status, found.decided_by, found.decided_at) == ("open", None, None)
         assert not SftPair.objects.exclude(merged_into=None).exists()
 
+    def test_one_about_a_pair_that_was_merged_already_is_undone_without_the_merge(self, desk: Client) -> None:
+        found = self.proposal()
+        older, newer = found.other_sft_pair, found.sft_pair
+        assert older is not None
+        assert newer is not None
+        decide(desk, older, "merge", into=newer.pk)
+        decide(desk, newer, "accept", proposal=found.pk)
+        for status, survivor in (("open", newer.pk), ("open", None)):
+            assert undo(desk).status_code == 200
+            found.refresh_from_db()
+            assert (found.status, state(older)["merged_into_id"]) == (status, survivor)
+
+    @pytest.mark.parametrize("by_hand", [False, True])
+    def test_it_is_open_again_where_the_merge_is_taken_back_on_the_page_of_the_older_pair(
+        self, by_hand: bool, desk: Client
+    ) -> None:
+        found, dismissed = self.proposal(), self.proposal()
+        older, newer = found.other_sft_pair, found.sft_pair
+        assert older is not None
+        assert newer is not None
+        decide(desk, older, "approve")
+        if by_hand:
+            decide(desk, older, "merge", into=newer.pk)
+        decide(desk, newer, "accept", proposal=found.pk)
+        assert dismissed.sft_pair is not None
+        decide(desk, dismissed.sft_pair, "dismiss", proposal=dismissed.pk)
+        assert decide(desk, older, "undo").status_code == 200
+        statuses = Proposal.objects.order_by("pk").values_list("status", flat=True)
+        assert (list(statuses), state(older)["merged_into_id"]) == (["open", "dismissed"], None)
+        undo(desk)
+        if by_hand:
+            undo(desk)
+        assert f"Undone: Pair {older.pk} approved." in undo(desk).content.decode()
+
     def test_accepted_from_the_older_pair_the_next_one_follows(self, desk: Client) -> None:
         found = self.proposal()
         assert found.other_sft_pair is not None
@@ -332,6 +366,28 @@ class TestUndoing:
         decide(desk, pair, "approve", htmx=False)
         response = desk.post(reverse("desk:undo", args=["memory"]))
         assert response["Location"] == reverse("desk:review_pair", args=["memory", pair.pk])
+
+    def test_what_was_taken_back_on_the_page_is_not_undone_again(self, desk: Client) -> None:
+        pair, _following = two_pairs()
+        decide(desk, pair, "reject")
+        decide(desk, pair, "approve")
+        decide(desk, pair, "undo")
+        assert f"Undone: Pair {pair.pk} rejected." in undo(desk).content.decode()
+        assert state(pair)["review_status"] == "pending"
+        assert undo(desk).status_code == 409
+
+    def test_only_the_decision_that_it_names_is_undone(self, desk: Client, somebody: User) -> None:
+        pair, _following = two_pairs()
+        curation.reject(pairs=SftPair.objects.filter(pk=pair.pk), user=somebody)
+        decide(desk, pair, "approve")
+        curation.undo(pair=pair, user=somebody)
+        response = undo(desk)
+        assert (response.status_code, shown(response)) == (409, pair.pk)
+        assert f"pair {pair.pk}: that decision is taken back already" in response.content.decode()
+        decide(desk, pair, "approve")
+        curation.reopen(pairs=SftPair.objects.filter(pk=pair.pk), user=somebody)
+        assert f"pair {pair.pk}: decided on again since (put back to pending)" in undo(desk).content.decode()
+        assert state(pair)["review_status"] == "pending"
 
     def test_an_old_decision_is_taken_back_on_the_page_of_its_pair(self, desk: Client, somebody: User) -> None:
         pair, _following = two_pairs()

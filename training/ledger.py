@@ -35,7 +35,8 @@ def record_step(run: TrainingRun, *, step: int, batches: Sequence[UsedBatch]) ->
 
     A step that the ledger holds already, as after a run went on from a checkpoint, is not written again. Records that
     came from a file are no pairs, and those of pairs that were deleted since the run began are none any more: they
-    leave no mark here.
+    leave no mark here. A pair whose text was corrected since has its row in the ledger, and is not marked: its new
+    text was never trained.
     """
     if step <= run.steps:
         return
@@ -43,22 +44,28 @@ def record_step(run: TrainingRun, *, step: int, batches: Sequence[UsedBatch]) ->
     with transaction.atomic():
         for batch in batches:
             present = _present(batch)
-            if present:
-                _MODELS[batch.channel].objects.mark_used(
-                    sorted(present), training_epoch=batch.epoch, used_timestamp=now
-                )
+            trained = [
+                record.id
+                for record in batch.records
+                if record.id is not None and present.get(record.id) == record.content_hash
+            ]
+            if trained:
+                _MODELS[batch.channel].objects.mark_used(trained, training_epoch=batch.epoch, used_timestamp=now)
             insert_rows(PairUse, _COLUMNS, _rows(run, step, batch, present, now=now))
         run.advance(step)
 
 
-def _present(batch: UsedBatch) -> set[int]:
-    """Return the keys of the batch's pairs that are still there, locked so that they stay until the step is written."""
+def _present(batch: UsedBatch) -> dict[int, str]:
+    """Return the keys of the batch's pairs that are still there, each with the hash of its text as it is now.
+
+    They are locked, so that they stay as they are until the step is written.
+    """
     pairs = _MODELS[batch.channel].objects
     ids = [record.id for record in batch.records if record.id is not None]
     if not ids:
-        return set()
+        return {}
     found = pairs.filter(pk__in=key_list(ids, using=pairs.db)).order_by("pk").select_for_update()
-    return set(found.values_list("pk", flat=True))
+    return dict(found.values_list("pk", "content_hash"))
 
 
 def _rows(

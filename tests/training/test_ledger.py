@@ -7,6 +7,7 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
+from memory.curation.editing import edit
 from memory.models import SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from training.config import TrainingConfig
@@ -95,6 +96,18 @@ def test_a_pair_that_was_deleted_since_the_run_began_leaves_the_others_their_mar
     assert SftPair.objects.used().get() == pairs[1]
     run.refresh_from_db()
     assert run.steps == 1
+
+
+def test_a_correction_made_while_the_run_trains_stays_unused() -> None:
+    corrected, other = sft_pairs(2)
+    records, run = sft_records([corrected, other]), new_run()
+    record_step(run, step=1, batches=[batch(records)])
+    edit(pair=corrected, field="response", text="a corrected answer", user=None)
+    record_step(run, step=2, batches=[batch(records)])
+    assert SftPair.objects.unused().get() == corrected
+    assert list(run.uses.filter(sft_pair=corrected).values_list("content_hash", flat=True)) == (
+        [records[0].content_hash] * 2
+    )
 
 
 def test_a_step_that_is_taken_again_is_in_the_ledger_once() -> None:

@@ -23,6 +23,7 @@ from training.config.sections import (
 
 __all__ = [
     "MIN_PREFERENCE_WEIGHT",
+    "WHOLE_BATCH_LOSSES",
     "ChannelFilters",
     "EarlyStopping",
     "EvaluationConfig",
@@ -53,6 +54,8 @@ LossType = Literal[
     "sft",
 ]
 
+# Losses that a step cannot be divided for: these sort all pairs of a batch, and sft averages over all of its tokens.
+WHOLE_BATCH_LOSSES: frozenset[LossType] = frozenset({"aot", "aot_unpaired", "sft"})
 # Below this the model would recite its memory rather than learn to behave.
 MIN_PREFERENCE_WEIGHT = 0.5
 # What numpy's global generator takes, which Transformers seeds with the others.
@@ -90,7 +93,7 @@ class TrainingConfig(Section):
         1,
         ge=1,
         description="Parts, at least, into which a step's batch is divided: more need less memory, the step is the "
-        "same.",
+        "same. 1 with the losses aot, aot_unpaired and sft, which need a batch whole.",
     )
     sft_learning_rate: Positive = Field(
         2e-4, description="Peak learning rate of a memory step. Larger learns and forgets faster."
@@ -216,6 +219,11 @@ class TrainingConfig(Section):
             )
         if self.loss_type == "exo_pair" and self.label_smoothing == 0:
             found.append("label_smoothing: got 0, allowed more than 0 with the loss_type exo_pair")
+        if self.loss_type in WHOLE_BATCH_LOSSES and self.gradient_accumulation_steps > 1:
+            found.append(
+                f"gradient_accumulation_steps: got {self.gradient_accumulation_steps}, allowed 1 with the loss_type "
+                f"{self.loss_type}, which needs a batch whole"
+            )
         if found:
             raise ValueError("\n".join(found))
         return self

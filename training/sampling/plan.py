@@ -88,11 +88,7 @@ def _sampling(pool: ChannelPool | None) -> PoolSampling:
 def _steps(
     config: TrainingConfig, pools: Mapping[Channel, ChannelPool], rngs: Mapping[Channel, np.random.Generator]
 ) -> tuple[PlannedStep, ...]:
-    accumulated = config.gradient_accumulation_steps
-    sizes: dict[Channel, int] = {
-        "sft": config.sft_batch_size * accumulated,
-        "preference": config.preference_batch_size * accumulated,
-    }
+    sizes: dict[Channel, int] = {"sft": config.sft_batch_size, "preference": config.preference_batch_size}
     sources = {
         channel: batches(partial(pool.draw_epoch, rngs[channel]), batch_size=sizes[channel])
         for channel, pool in pools.items()

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from training.config.schema import TrainingConfig
+from training.config.schema import WHOLE_BATCH_LOSSES, TrainingConfig
 from training.datasets import Chat, PreferenceRecord, SftRecord
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.progress import held_out_progress
@@ -37,9 +37,6 @@ from training.trainer.retention import Retention
 from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
 from training.trainer.tree_attention import use_tree_attention
-
-# Losses that sort the pairs of a batch need all of them at once.
-_SORTING_LOSSES = {"aot", "aot_unpaired"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +206,7 @@ def _batching(config: TrainingConfig, start: StartingPoint, pad_token_id: int) -
         pad_token_id,
         shares_prefixes=shares_prefixes,
         in_blocks=in_blocks,
-        whole=config.loss_type in _SORTING_LOSSES,
+        whole=config.loss_type in WHOLE_BATCH_LOSSES,
         additive_mask=config.attn_implementation == "eager",
     )
 

@@ -79,6 +79,15 @@ def test_the_number_of_clusters_may_be_given_left_to_the_run_or_switched_off(tmp
     assert load_config(write(tmp_path, f"{MODEL}{line}\n")).diversity_k in {20, 100, "auto", None}
 
 
+@pytest.mark.parametrize("loss", ["aot", "aot_unpaired", "sft"])
+def test_a_loss_over_the_whole_batch_allows_no_parts(tmp_path: Path, loss: str) -> None:
+    text = f"{MODEL}loss_type: {loss}\ngradient_accumulation_steps: "
+    assert problems(tmp_path, f"{text}2\n") == [
+        f"gradient_accumulation_steps: got 2, allowed 1 with the loss_type {loss}, which needs a batch whole"
+    ]
+    assert load_config(write(tmp_path, f"{text}1\n")).loss_type == loss
+
+
 def test_the_weights_must_sum_to_one(tmp_path: Path) -> None:
     found = problems(tmp_path, f"{MODEL}sft_weight: 0.4\npreference_weight: 0.7\n")
     assert found == ["sft_weight + preference_weight: got 0.4 + 0.7 = 1.1, allowed a sum of 1"]

@@ -70,10 +70,8 @@ def test_mixed_steps_have_a_batch_of_each_channel_memory_first() -> None:
     assert {tuple(batch.channel for batch in step.batches) for step in steps} == {("sft", "preference")}
 
 
-def test_accumulated_batches_are_one_batch_of_as_many_times_the_size() -> None:
-    run = plan(sft_batch_size=5, preference_batch_size=2, gradient_accumulation_steps=2)
-    assert {len(batch.indices) for batch in batches_of(run, "sft")} == {10}
-    assert {len(batch.indices) for batch in batches_of(run, "preference")} == {4}
+def test_a_step_that_is_divided_has_the_pairs_of_one_that_is_not() -> None:
+    assert plan(gradient_accumulation_steps=4).steps == plan().steps
 
 
 @pytest.mark.parametrize("embeddings", [NO_VECTORS, {"sft": topics([10, 6, 4]), "preference": topics([9, 3])}])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.training.records import preference_record, sft_record
 from tests.training.trainer.runs import GENERAL, PREFERENCE, SFT, config, in_order, run
 from training.evaluation.evaluation_set import EvaluationSet
 from training.trainer.base_model import BaseModelError
@@ -95,6 +96,17 @@ def test_accumulated_batches_are_the_step_of_one_large_batch(tiny_model_path: st
     parts = run(settings, tmp_path / "parts", plan=in_order("sft", "preference", steps=4))
     assert parts.losses("sft") == pytest.approx(whole.losses("sft"), abs=1e-5)
     assert parts.losses("preference") == pytest.approx(whole.losses("preference"), abs=1e-5)
+
+
+def test_the_loss_on_chosen_answers_is_the_mean_over_all_of_their_tokens(tiny_model_path: str, tmp_path: Path) -> None:
+    """Long answers and short ones, which would be batches of their own: as memory pairs they have the same loss."""
+    answers = ["plain " + "wonderful day " * (number % 4 * 12) for number in range(12)]
+    chosen = tuple(preference_record(number, chosen=answer) for number, answer in enumerate(answers))
+    told = tuple(sft_record(number, answer=answer) for number, answer in enumerate(answers))
+    settings = config(tiny_model_path, loss_type="sft", max_length=160)
+    preference = run(settings, tmp_path / "preference", plan=in_order("preference", steps=2), preference=chosen)
+    memory = run(settings, tmp_path / "memory", plan=in_order("sft", steps=2), sft=told)
+    assert preference.losses("preference") == pytest.approx(memory.losses("sft"), abs=1e-5)
 
 
 def test_dropout_acts_in_training_and_not_on_the_reference(tiny_model_path: str, tmp_path: Path) -> None:

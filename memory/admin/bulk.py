@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -17,8 +18,10 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from memory.admin.base import DeskAdmin
+from memory.admin.filters import key_of
 from memory.admin.lists import BadFilterError, rows_of, stored_query
 from memory.bulk_decisions import advance, begin, decide_selected, preview
+from memory.importers.fields import shown
 from memory.models import BulkDecision
 from memory.models.bulk_decisions import MAX_REASON_LENGTH
 
@@ -70,13 +73,21 @@ class BulkDesk(DeskAdmin):
     @admin.action(description=OFFERED[Action.REEMIT][0], permissions=["change"])
     def reemit(self, request: HttpRequest, pairs: QuerySet[Any]) -> HttpResponse | None:
         """Ask why the selected pairs shall be offered to training again."""
-        keys = [int(key) for key in request.POST.getlist("_selected_action") if key.isdigit()]
-        return self._confirmation(request, pairs, Action.REEMIT, selected=keys)
+        return self._confirmation(request, pairs, Action.REEMIT, selected=_keys(request, ACTION_CHECKBOX_NAME))
 
     @admin.action(description=OFFERED[Action.UNARCHIVE][0], permissions=["change"])
     def unarchive(self, request: HttpRequest, pairs: QuerySet[Any]) -> HttpResponse | None:
         """Put the selected archived pairs back where they were."""
         return self._decide_selected(request, pairs, Action.UNARCHIVE)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Do an action with the selected rows alone; all rows of a filter are decided by `bulk_view`, which asks."""
+        try:
+            selected = _keys(request, ACTION_CHECKBOX_NAME)
+        except BadFilterError as error:
+            return self.refused(request, str(error))
+        response: HttpResponse | None = super().response_action(request, queryset.filter(pk__in=selected))
+        return response
 
     @method_decorator(require_POST)
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
@@ -87,9 +98,9 @@ class BulkDesk(DeskAdmin):
         action, reason = asked.get("action", ""), " ".join(asked.get("reason", "").replace("\0", " ").split())
         if action not in Action.values:
             return self.refused(request, f"action: got {action!r}, allowed {', '.join(Action.values)}")
-        selected = [int(key) for key in asked.getlist("selected") if key.isdigit()]
         query = stored_query(asked.get("query", ""))
         try:
+            selected = _keys(request, "selected")
             pairs = self.model.objects.filter(pk__in=selected) if selected else rows_of(self, request, query)
         except BadFilterError as error:
             return self.refused(request, str(error))
@@ -103,9 +114,6 @@ class BulkDesk(DeskAdmin):
         )
 
     def _decide_selected(self, request: HttpRequest, pairs: QuerySet[Any], action: str) -> HttpResponse | None:
-        # A page that was open when this list still offered all of its rows to an action.
-        if request.POST.get("select_across") == "1":
-            return self._confirmation(request, pairs, action, query=stored_query(request.GET.urlencode()))
         self._tell(request, action, decide_selected(pairs=pairs, action=action, user=_person(request)))
         return None
 
@@ -173,6 +181,18 @@ def conditions(query: str) -> list[tuple[str, str]]:
         for value in parts.getlist(name)
         if name != "o"
     ]
+
+
+def _keys(request: HttpRequest, name: str) -> list[int]:
+    """Return the rows that a form names one by one."""
+    keys = []
+    for text in request.POST.getlist(name):
+        key = key_of(text)
+        # Passing it over could leave none, and none stands for all rows of the filter.
+        if key is None:
+            raise BadFilterError(f"{name}: got {shown(text)}, allowed the numbers of rows")
+        keys.append(key)
+    return keys
 
 
 def _problem(action: str, reason: str) -> str:

@@ -26,7 +26,7 @@ from memory.models import PairEmbedding
 
 # Values that a filter by known values offers.
 OFFERED_VALUES = 50
-_LARGEST_KEY = 2**63 - 1
+LARGEST_KEY = 2**63 - 1
 
 
 class CheckedFilter(ListFilter):
@@ -181,9 +181,10 @@ class NumberFilter(CheckedFilter, TextFilter):
         value = self.value()
         if not value:
             return queryset
-        if not (value.isascii() and value.isdigit()) or int(value) > _LARGEST_KEY:
+        number = key_of(value)
+        if number is None:
             return self.refuse(queryset, value, "a whole number from 0")
-        return self.belonging(queryset, int(value))
+        return self.belonging(queryset, number)
 
 
 class _Scanned(Func):
@@ -253,6 +254,14 @@ def known_values(field: Any, limit: int = OFFERED_VALUES) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [limit])
         return [value for (value,) in cursor.fetchall()]
+
+
+def key_of(text: str) -> int | None:
+    """Return the number of a row that `text` is in ASCII digits; None where no key can be that."""
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(LARGEST_KEY)):
+        return None
+    number = int(text)
+    return number if number <= LARGEST_KEY else None
 
 
 def midnight(day: date) -> datetime:

@@ -12,11 +12,12 @@ from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import FieldDoesNotExist, SuspiciousOperation
 from django.db import models
 from django.db.models import QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.functions import Substr
 from django.http import HttpRequest, QueryDict
 from unfold.views import ChangeList
 
-from memory.admin.filters import CheckedFilter
+from memory.admin.filters import LARGEST_KEY, CheckedFilter
 from memory.bulk import key_list
 
 # Characters of a text that a list page loads.
@@ -26,7 +27,7 @@ SEARCHED_ROWS = 20_000
 
 
 class BadFilterError(ValueError):
-    """The filter in an address that a list cannot take; says what was got and what is allowed."""
+    """A filter, or a choice of rows, that a list cannot take; says what was got and what is allowed."""
 
 
 class SlimChangeList(ChangeList):
@@ -39,6 +40,20 @@ class SlimChangeList(ChangeList):
         """What is wrong with the values of the filters, a line each."""
         checked = [spec for spec in self.filter_specs if isinstance(spec, CheckedFilter)]
         return [spec.problem for spec in checked if spec.problem]
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the rows of the filters; what no database takes in a query is refused before it gets there."""
+        for name, values in self.filter_params.items():
+            for value in values:
+                # A search that holds a NUL would be dropped, and leave all rows.
+                if "\0" in value or (self._is_column(name) and _is_beyond_keys(value)):
+                    raise IncorrectLookupParameters(name)
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        return rows
+
+    def _is_column(self, parameter: str) -> bool:
+        names = {name for field in self.opts.concrete_fields for name in (field.name, field.attname)}
+        return parameter.split(LOOKUP_SEP)[0] in {*names, "pk"}
 
     def get_results(self, request: HttpRequest) -> None:
         """Take one page of the rows; a page that does not exist is the last one.
@@ -172,6 +187,17 @@ def sortable_columns(desk: Any, columns: Any) -> list[Any]:
     """Return those of `columns` that an index keeps in order."""
     indexed = _indexed_fields(desk.model)
     return [column for column in columns if _order_of(desk, column) in indexed]
+
+
+def _is_beyond_keys(value: str) -> bool:
+    """Return whether one of the numbers in `value`, as a lookup reads them, is larger than any that a column holds."""
+    for part in value.split(","):
+        try:
+            if abs(int(part)) > LARGEST_KEY:
+                return True
+        except ValueError:
+            continue  # No number, or one of thousands of digits, which is refused where the column wants a number.
+    return False
 
 
 def beginning(field: str) -> str:

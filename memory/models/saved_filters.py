@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -17,8 +17,16 @@ class SavedFilterQuerySet(models.QuerySet["SavedFilter"]):
     """Vocabulary for saved filters."""
 
     def offered_to(self, user: User, *, model: str) -> models.QuerySet[SavedFilter]:
-        """Return the filters of one list that `user` made or that others share, by name."""
-        return self.filter(Q(owner=user) | Q(is_shared=True), model=model).order_by("name", "pk")
+        """Return the filters of one list that `user` made, then those that others share, each by name."""
+        own = Q(owner=user)
+        return self.filter(own | Q(is_shared=True), model=model).order_by(
+            Case(When(own, then=0), default=1), "name", "pk"
+        )
+
+    def deletable_by(self, user: User, *, model: str) -> models.QuerySet[SavedFilter]:
+        """Return the filters of one list that `user` made, and those that others share if the permission is there."""
+        others = Q(is_shared=True) if user.has_perm("memory.delete_savedfilter") else Q()
+        return self.filter(Q(owner=user) | others, model=model)
 
 
 class SavedFilter(models.Model):

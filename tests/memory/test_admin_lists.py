@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from memory.admin import lists, paginator
+from memory.admin.saved_filters import MAX_SAVED
 from memory.models import PairEmbedding, PreferencePair, SavedFilter, SftPair
 from tests.memory import rows
 from tests.people import client_of, person
@@ -133,6 +134,23 @@ class TestFilters:
         assert list(response.context["cl"].result_list) == []
         assert [str(message) for message in response.context["messages"]] == [problem]
 
+    @pytest.mark.parametrize(
+        ("model", "query"),
+        [
+            ("sftpair", "review_status__exact=%00"),
+            ("sftpair", "source__exact=a%00"),
+            ("sftpair", "category=%00"),
+            ("sftpair", "q=%00cat"),
+            ("sftpair", "id__in=1,99999999999999999999"),
+            ("message", "conversation__id__exact=99999999999999999999"),
+            ("message", "conversation_id=-99999999999999999999"),
+        ],
+    )
+    def test_what_no_database_takes_leads_back_to_the_list(self, model: str, query: str, admin_client: Client) -> None:
+        address = reverse(f"admin:memory_{model}_changelist")
+        response = admin_client.get(f"{address}?{query}")
+        assert (response.status_code, response["Location"]) == (302, f"{address}?e=1")
+
     def test_filters_search_and_order_stay_in_the_address_of_the_next_page(self, admin_client: Client) -> None:
         SftPair.objects.insert([rows.unsaved_sft_pair(response=f"Pixel {number}.") for number in range(60)])
         asked = {"review_status__exact": "pending", "confidence_from": "0.5", "age": "-30", "q": "Pixel", "o": "-8"}
@@ -198,6 +216,31 @@ class TestSavedFilters:
         assert address not in shown
         assert client_of(other).post(address).status_code == 404
         assert SavedFilter.objects.count() == 2
+
+    def test_ones_own_filters_come_first_however_many_others_share(
+        self, admin_client: Client, admin_user: User
+    ) -> None:
+        other = person("other")
+        SavedFilter.objects.bulk_create(
+            SavedFilter(owner=other, model="memory.sftpair", name=f"a{number}", query="q=a", is_shared=True)
+            for number in range(2 * MAX_SAVED)
+        )
+        SavedFilter.objects.create(owner=admin_user, model="memory.sftpair", name="z", query="q=z")
+        offered = admin_client.get(reverse(LIST)).context["saved_filters"]
+        assert [saved.name for saved in offered[:2]] == ["z", "a0"]
+        assert len(offered) == 2 * MAX_SAVED
+
+    def test_a_shared_filter_is_deleted_by_whoever_may_delete_filters(self, admin_client: Client) -> None:
+        owner = client_of(person("owner", "view_sftpair"))
+        for name, form in (("Mine", {}), ("Ours", {"is_shared": "on"})):
+            owner.post(reverse(SAVE), {"name": name, "query": "merged=no", **form})
+        mine, ours = (
+            reverse("admin:memory_sftpair_delete_filter", args=[saved.pk])
+            for saved in SavedFilter.objects.order_by("name")
+        )
+        assert ours in admin_client.get(reverse(LIST)).content.decode()
+        assert [admin_client.post(address).status_code for address in (mine, ours)] == [404, 302]
+        assert SavedFilter.objects.get().name == "Mine"
 
     @pytest.mark.parametrize(
         ("form", "problem"),

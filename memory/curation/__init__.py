@@ -9,6 +9,7 @@ from memory.curation.answers import swap, tie
 from memory.curation.decisions import UNARCHIVED, approve, reemit, reject, reopen, unarchive
 from memory.curation.editing import Edited, edit, save
 from memory.curation.merging import merge
+from memory.curation.state import state_of, states_of
 from memory.curation.undoing import Undone, UndoRefusedError, undo
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "reject",
     "reopen",
     "save",
+    "state_of",
+    "states_of",
     "swap",
     "tie",
     "unarchive",

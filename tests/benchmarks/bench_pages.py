@@ -215,7 +215,7 @@ def _decision(channel: Any, decision: str) -> Request:
     from django.urls import reverse
 
     from dualchannel_site.desk.review.queue import load_queue
-    from dualchannel_site.desk.review.state import state_of
+    from memory.curation import state_of
 
     pair = channel.model.objects.get(pk=load_queue(channel).next_pk)
     return reverse("desk:decide", args=[channel.name, pair.pk]), {"decision": decision, "seen": state_of(pair)}

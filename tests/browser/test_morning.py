@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.people import log_in
 from tests.browser.pictures import take_picture
-from tests.browser.site import PASSWORD, Site
+from tests.browser.site import Site
 from tests.browser.watching import Watched
 
 pytestmark = pytest.mark.slow
@@ -24,14 +25,6 @@ def watched(browser: Browser) -> Iterator[Watched]:
     )
     yield Watched(context.new_page())
     context.close()
-
-
-def log_in(page: Page, site: Site, name: str) -> None:
-    page.goto(site.url)
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_title(re.compile("Dual Channel"))
 
 
 def test_a_morning_at_the_desk(watched: Watched, site: Site) -> None:

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.accessibility import ALLOWED
-from tests.browser.site import PASSWORD, Site
+from tests.browser.people import log_in
+from tests.browser.site import Site
 from tests.browser.watching import Watched
 
 pytestmark = pytest.mark.slow
@@ -74,11 +75,7 @@ def contexts(browser: Browser, site: Site) -> Iterator[Mapping[Theme, BrowserCon
     made = {theme: browser.new_context(color_scheme=theme, reduced_motion="reduce") for theme in THEMES}
     for context in made.values():
         page = context.new_page()
-        page.goto(site.at("admin:login"))
-        page.get_by_label("Username").fill("anna")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(site.at("admin:index"))
+        log_in(page, site, "anna")
         page.close()
     yield made
     for context in made.values():

@@ -13,12 +13,12 @@ from dualchannel_site.desk.review.decisions import EDITABLE
 from dualchannel_site.desk.review.drafts import Draft, drafts_of
 from dualchannel_site.desk.review.history import HistoryEntry, pair_history
 from dualchannel_site.desk.review.queue import Group
-from dualchannel_site.desk.review.state import state_of
 from dualchannel_site.desk.review.talk import Talk, talk_of
 from dualchannel_site.desk.review.word_diff import word_diff
 from maintenance.models import Proposal
+from memory import curation
 from memory.admin.pairs import REVIEW_COLOURS
-from memory.models import PreferencePair, ReviewStatus, SftPair
+from memory.models import PreferencePair, SftPair
 
 # Open proposals of one pair that are shown; more of them are on the list of proposals.
 SHOWN_PROPOSALS = 5
@@ -91,9 +91,9 @@ class Card:
         return reverse(f"admin:memory_{self.channel.model._meta.model_name}_change", args=[self.pair.pk])
 
     @property
-    def is_pending(self) -> bool:
-        """Whether nobody has decided yet."""
-        return self.pair.review_status == ReviewStatus.PENDING
+    def was_decided(self) -> bool:
+        """Whether a person has decided on it, also where it waits still: a merge or a re-emission leaves it pending."""
+        return any(entry.is_decision for entry in self.history)
 
     @property
     def why_not_trained(self) -> str:
@@ -124,7 +124,7 @@ def load_card(channel: ReviewChannel, pair: SftPair | PreferencePair, *, group: 
     return Card(
         channel=channel,
         pair=pair,
-        state=state_of(pair),
+        state=curation.state_of(pair),
         group=group,
         talk=talk,
         drafts=drafts_of(pair, talk.drafts) if isinstance(pair, SftPair) else (),

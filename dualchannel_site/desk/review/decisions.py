@@ -12,7 +12,6 @@ from django.db.models import Max, QuerySet
 
 from dualchannel_site.desk.review.channels import ReviewChannel
 from dualchannel_site.desk.review.remembered import Decided
-from dualchannel_site.desk.review.state import state_of
 from maintenance import decisions
 from maintenance.models import Proposal
 from memory import curation
@@ -107,7 +106,7 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
         raise DecisionError(f"decision: got {asked.decision!r}, allowed {', '.join(known)}")
     with transaction.atomic():
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
-        if asked.seen != state_of(pair):
+        if asked.seen != curation.state_of(pair):
             raise ChangedMeanwhileError(
                 f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now."
             )

@@ -49,6 +49,7 @@ class HistoryEntry:
         what: what happened, in a few words.
         detail: more about it, such as the words that changed; may be empty.
         link: the address of the page about it; may be empty.
+        is_decision: whether a person changed the pair by it, who may take it back.
 
     """
 
@@ -57,6 +58,7 @@ class HistoryEntry:
     what: str
     detail: str = ""
     link: str = ""
+    is_decision: bool = False
 
 
 def pair_history(pair: _Pair) -> list[HistoryEntry]:
@@ -93,6 +95,7 @@ def _records(pair: _Pair) -> Iterator[HistoryEntry]:
             who=_who(state),
             what=f"undone: {names.get(undone, 'an earlier decision')}" if undone is not None else _what(state),
             detail="; ".join(_differences(before, state, texts, scores)) if before is not None else "",
+            is_decision=before is not None and undone is None and state["history_change_reason"] != BY_EXTRACTION,
         )
 
 

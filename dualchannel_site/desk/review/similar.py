@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Substr
 from django.http import Http404, HttpRequest, HttpResponse
@@ -12,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dualchannel_site.desk.review.channels import ReviewChannel, channel_of
-from dualchannel_site.desk.review.state import state_of
+from memory import curation
 from memory.curation.merging import why_unfit
 from memory.models import PreferencePair, SftPair, TrainingPair
 from memory.nearest import Nearest, Neighbour, nearest
@@ -52,7 +53,7 @@ class Subject:
 
 @require_safe
 def similar(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
-    """Show the pairs that are most like the pair `pk`: a part of its page, loaded when it is opened."""
+    """Show the pairs that are most like the pair `pk`: with htmx a part of its page, else a page of their own."""
     found = channel_of(channel)
     if not found.may_see(request.user):
         raise PermissionDenied
@@ -62,12 +63,15 @@ def similar(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
     near = nearest(pair, limit=LOOKED_THROUGH)
     context = {
         "channel": found,
-        "card": Subject(pair, state_of(pair), not why_unfit(pair)),
+        "card": Subject(pair, curation.state_of(pair), not why_unfit(pair)),
         "near": near,
         "pairs": similar_pairs(found, near),
         "may_decide": found.may_decide(request.user),
     }
-    return render(request, "desk/review/similar.html", context)
+    if request.headers.get("HX-Request") == "true":
+        return render(request, "desk/review/similar.html", context)
+    page = {**admin.site.each_context(request), **context, "title": f"Pairs like pair {pk}", "is_fullwidth": "1"}
+    return render(request, "desk/review/similar_page.html", page)
 
 
 def similar_pairs(channel: ReviewChannel, near: Nearest) -> list[SimilarPair]:

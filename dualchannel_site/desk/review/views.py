@@ -43,7 +43,7 @@ def decide_pair(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
     except ObjectDoesNotExist:
         raise Http404(f"pair: got {pk}, allowed the number of a pair of this channel") from None
     except (ChangedMeanwhileError, curation.UndoRefusedError) as error:
-        return _refused(request, found, pk, str(error), status=HTTPStatus.CONFLICT)
+        return _refused(request, found, pk, str(error), status=HTTPStatus.CONFLICT, asked=asked)
     except (ValueError, ValidationError) as error:
         return _refused(request, found, pk, _line(error), status=HTTPStatus.BAD_REQUEST, asked=asked)
     if outcome.puts_off:

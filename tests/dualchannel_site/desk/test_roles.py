@@ -204,7 +204,7 @@ def test_whatever_is_posted_where_only_what_the_role_may_write_changes(role: str
     # Whole, so that no form of a pair is refused for what it lacks.
     prompt = '[{"role": "user", "content": "Who barks?"}]'
     pair = {"instruction": "Who barks?", "response": "Nobody.", "context": "[]", "prompt": prompt, "chosen": "Nobody."}
-    pair |= {"rejected": "Somebody.", "confidence": 1, "reward_intensity": 1, "sampling_weight": 1}
+    pair |= {"rejected": "Somebody.", "confidence": "1", "reward_intensity": "1", "sampling_weight": "1"}
     intruder = {"is_superuser": "on", "username": "intruder", "name": "intruders", "password1": "x", "password2": "x"}
     for address in addresses:
         if address.name in {"admin:login", LOGOUT}:

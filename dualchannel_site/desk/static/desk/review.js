@@ -6,6 +6,8 @@
   const root = document.getElementById("review");
   const sheet = document.getElementById("review-keys");
   const keysOn = document.getElementById("review-keys-on");
+  const loggedOut = document.getElementById("review-logged-out");
+  const loginPath = loggedOut.content.querySelector("a").getAttribute("href");
 
   // People who speak to their computer, or lean on its keys, have to be able to turn single keys off.
   keysOn.checked = localStorage.getItem(STORED) !== "off";
@@ -13,10 +15,33 @@
 
   const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 
-  function showOpeners() {
+  function prepare() {
     for (const opener of root.querySelectorAll(".review-keys-open")) {
       opener.hidden = false;
     }
+    // The text of a refused edit stands in its field again, and is as little saved as when it was typed.
+    for (const field of root.querySelectorAll("textarea[data-stored]")) {
+      const typedText = field.value;
+      field.defaultValue = field.dataset.stored;
+      field.value = typedText;
+    }
+  }
+
+  function unsaved(besides = null) {
+    return [...root.querySelectorAll("textarea")].find(
+      (field) => field.form !== besides && field.value !== field.defaultValue,
+    );
+  }
+
+  function say(...nodes) {
+    document.getElementById("review-message").replaceChildren(...nodes);
+  }
+
+  function sayNothingDone(why) {
+    const line = document.createElement("p");
+    line.className = "review-said review-said--error";
+    line.textContent = `Nothing was decided: ${why}`;
+    say(line);
   }
 
   function use(element) {
@@ -89,8 +114,39 @@
     }
   });
 
+  document.addEventListener("htmx:configRequest", (event) => {
+    // Logging in again, in another tab, changes the token that the forms of this page were made with.
+    const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+    if (event.detail.verb === "post" && token !== null) {
+      event.detail.formData.set("csrfmiddlewaretoken", token[1]);
+    }
+  });
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    // The next card takes the place of this one, with all that is typed in it.
+    const field = event.detail.target.id === "review-card" ? unsaved(event.detail.elt) : undefined;
+    if (field !== undefined) {
+      event.preventDefault();
+      field.closest("details").open = true;
+      field.focus();
+      sayNothingDone(`what you typed under ${field.labels[0].textContent} is not saved. Save it or discard it first.`);
+    }
+  });
+
+  window.addEventListener("beforeunload", (event) => {
+    if (unsaved() !== undefined) {
+      event.preventDefault();
+    }
+  });
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr } = event.detail;
+    if (new URL(xhr.responseURL).pathname === loginPath) {
+      // The session has ended. A reload would lose what is typed.
+      event.detail.shouldSwap = false;
+      say(loggedOut.content.cloneNode(true));
+      return;
+    }
     if (target.id !== "review-card") {
       return;
     }
@@ -99,10 +155,6 @@
       // A refused decision comes back as a card, too, with the reason in the line above it.
       event.detail.shouldSwap = true;
       event.detail.isError = false;
-    } else if (xhr.status === 200 && !isCard) {
-      // The page of the login: the session has ended.
-      event.detail.shouldSwap = false;
-      window.location.reload();
     }
   });
 
@@ -110,7 +162,7 @@
     if (event.detail.target.id !== "review-card") {
       return;
     }
-    showOpeners();
+    prepare();
     window.scrollTo({ top: 0 });
     const opened = root.querySelector(".review-corrections details[open] :is(textarea, input:not([type=hidden]))");
     (opened ?? document.getElementById("review-title")).focus({ preventScroll: opened === null });
@@ -119,11 +171,9 @@
   for (const failure of ["htmx:responseError", "htmx:sendError"]) {
     document.addEventListener(failure, (event) => {
       const status = event.detail.xhr.status;
-      document.getElementById("review-message").textContent = status
-        ? `Nothing was decided: the server answered ${status}. Reload the page.`
-        : "Nothing was decided: the server cannot be reached.";
+      sayNothingDone(status ? `the server answered ${status}. Reload the page.` : "the server cannot be reached.");
     });
   }
 
-  showOpeners();
+  prepare();
 })();

@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from dualchannel_site.desk.review.state import state_of
 from maintenance.models import Proposal
 from memory import curation
+from memory.curation import state_of
 from memory.models import PreferencePair, SftPair
 from tests.dualchannel_site.desk.review.people import CHANGE, VIEW, curator, person, viewer
 from tests.memory import rows

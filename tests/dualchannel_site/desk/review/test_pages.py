@@ -10,6 +10,9 @@ from django.urls import reverse
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from maintenance.models import Proposal
+from memory import curation
+from memory.extraction.refresh import REASON as BY_EXTRACTION
+from memory.history import keep_originals, record
 from memory.models import PreferencePair, SftPair
 from tests.dualchannel_site.desk.review.people import curator, person, viewer
 from tests.memory import rows
@@ -226,6 +229,44 @@ class TestMemory:
         assert "It was Pixel." in of_newer
         assert "This pair would give way to" in of_older
         assert "names: Rex / Pixel" in of_older
+
+
+class TestTakingBack:
+    """The button on the page of a pair, for decisions that the session has forgotten."""
+
+    @pytest.mark.parametrize("decision", ["approved", "merged", "re-emitted"])
+    def test_it_is_there_for_every_decision_also_where_the_pair_waits_still(self, decision: str, desk: Client) -> None:
+        used = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
+        pair, other = rows.sft_pair(**used), rows.sft_pair()
+        pairs, user = SftPair.objects.filter(pk=pair.pk), curator("other")
+        if decision == "approved":
+            curation.approve(pairs=pairs, user=user)
+        elif decision == "merged":
+            curation.merge(pairs=pairs, into=other, user=user)
+        else:
+            curation.reemit(pairs=pairs, user=user, reason="")
+        assert 'value="undo"' in desk.get(address(pair)).content.decode()
+
+    def test_it_is_not_there_where_nobody_has_decided(self, desk: Client) -> None:
+        pair = rows.sft_pair()
+        keep_originals(SftPair.objects.all())
+        record(SftPair.objects.all(), kind="~", user=None, reason=BY_EXTRACTION)
+        response = desk.get(address(pair))
+        assert response.context["card"].history
+        assert 'value="undo"' not in response.content.decode()
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_a_text_that_came_too_late_is_still_in_its_field(htmx: bool, desk: Client) -> None:
+    pair = rows.sft_pair()
+    late = {"decision": "edit", "field": "response", "text": "Rex, since <May>.", "seen": "of yesterday"}
+    to = reverse("desk:decide", args=["memory", pair.pk])
+    response = desk.post(to, late, headers={"HX-Request": "true"} if htmx else {})
+    assert response.status_code == 409
+    (field,) = re.findall(r'<textarea id="review-response".*?</textarea>', response.content.decode(), re.DOTALL)
+    # What is stored stands beside it, so that the page knows that the text is not saved.
+    assert 'data-stored="Pixel."' in field
+    assert "Rex, since &lt;May&gt;.</textarea>" in field
 
 
 class TestPreferences:

@@ -29,9 +29,9 @@ def at(degrees: float, pair: SftPair | PreferencePair) -> Any:
     return pair
 
 
-def get(client: Client, pair: SftPair | PreferencePair) -> Any:
+def get(client: Client, pair: SftPair | PreferencePair, *, htmx: bool = True) -> Any:
     channel = "memory" if isinstance(pair, SftPair) else "preference"
-    return client.get(reverse("desk:similar", args=[channel, pair.pk]))
+    return client.get(reverse("desk:similar", args=[channel, pair.pk]), headers={"HX-Request": "true"} if htmx else {})
 
 
 def shown(response: HttpResponse) -> list[int]:
@@ -60,6 +60,17 @@ def test_the_nearest_pairs_are_shown_with_similarity_texts_and_status(curating: 
         assert text in page
     assert "rejected" in page
     assert "<html" not in page
+
+
+def test_without_javascript_they_are_a_page_of_their_own(curating: Client) -> None:
+    pair, other = at(0, rows.sft_pair()), at(5, rows.sft_pair())
+    response = get(curating, pair, htmx=False)
+    assert shown(response) == [other.pk]
+    page = response.content.decode()
+    back = reverse("desk:review_pair", args=["memory", pair.pk])
+    assert f'href="{back}">Back to pair {pair.pk}</a>' in page
+    # There is no card that the forms' answers could take the place of.
+    assert re.search(r"hx-disable>.*<form", page, re.DOTALL)
 
 
 def test_either_pair_may_stand_for_the_other(curating: Client) -> None:

@@ -18,7 +18,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.exchange import files, resources
+from memory.exchange import files, resources, storing
 from memory.exchange.formats import csv_lines, json_lines
 from memory.exchange.formulas import guarded, unguarded
 from memory.exchange.resources import MemoryPairResource, pages
@@ -304,7 +304,8 @@ class TestImport:
         self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         form = look(admin_client, GOOD).context["confirm_form"].initial
-        address, store, said = reverse("admin:memory_sftpair_process_import"), resources.store, []
+        address, store = reverse("admin:memory_sftpair_process_import"), storing.store
+        said: list[str] = []
 
         def confirm() -> None:
             said.extend(map(str, admin_client.post(address, form, follow=True).context["messages"]))

@@ -1,6 +1,6 @@
 """A pair that breaks a rule says which field, what it got, what is allowed."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -45,13 +45,16 @@ SFT: list[tuple[dict[str, Any], str]] = [
             {"context": [{"role": "user", "content": "Hi", **bad}]},
             f"context: got {{'role': 'user', 'content': {shown} at place 0, {STORABLE}",
         )
-        for bad, shown in [
-            ({"content": "\0"}, "'\\x00'}"),
-            ({"content": "\ud800"}, "'\\ud800'}"),
-            ({"a": ["\0"]}, "'Hi', 'a': ['\\x00']}"),
-            ({"\udfff": 1}, "'Hi', '\\udfff': 1}"),
-            ({"a": float("nan")}, "'Hi', 'a': nan}"),
-        ]
+        for bad, shown in cast(
+            list[tuple[dict[str, Any], str]],
+            [
+                ({"content": "\0"}, "'\\x00'}"),
+                ({"content": "\ud800"}, "'\\ud800'}"),
+                ({"a": ["\0"]}, "'Hi', 'a': ['\\x00']}"),
+                ({"\udfff": 1}, "'Hi', '\\udfff': 1}"),
+                ({"a": float("nan")}, "'Hi', 'a': nan}"),
+            ],
+        )
     ),
     (
         {"context": [{"role": "user", "content": None}]},

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.django_db
 QUERIES = {
     "memory.conversation": (5, 6, 6),
     "memory.message": (4, 5, 4),
-    "memory.sftpair": (5, 6, 4),
-    "memory.preferencepair": (5, 6, 4),
+    "memory.sftpair": (5, 6, 5),
+    "memory.preferencepair": (5, 6, 5),
     "memory.bulkdecision": (4, 4, 4),
     "memory.replayentry": (4, 5, 4),
     "memory.importbatch": (5, 6, 4),

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from memory import curation
 from memory.models import PairEmbedding, PreferencePair, SftPair
 from memory.text import content_hash, preference_hash
 from tests.memory import rows
@@ -33,15 +34,25 @@ def act(client: Client, action: str, *pairs: SftPair | PreferencePair) -> list[s
     return [str(message).partition(" <a ")[0] for message in response.context["messages"]]
 
 
+def seen(pair: SftPair | PreferencePair) -> str:
+    return curation.state_of(type(pair)._default_manager.get(pk=pair.pk))
+
+
 def sft_form(pair: SftPair, **changes: Any) -> dict[str, Any]:
     fields = ["instruction", "response", "review_status", "category", "confidence", "reward_intensity"]
     values = {name: getattr(pair, name) for name in [*fields, "sampling_weight"]}
-    return {**values, "context": "[]", **changes}
+    return {**values, "context": "[]", "seen": seen(pair), **changes}
 
 
 def preference_form(pair: PreferencePair, **changes: Any) -> dict[str, Any]:
     values = {name: getattr(pair, name) for name in ["chosen", "rejected", "review_status", "confidence"]}
-    return {**values, "sampling_weight": 1, "prompt": '[{"role": "user", "content": "Say hello."}]', **changes}
+    return {
+        **values,
+        "seen": seen(pair),
+        "sampling_weight": 1,
+        "prompt": '[{"role": "user", "content": "Say hello."}]',
+        **changes,
+    }
 
 
 class TestActions:
@@ -201,6 +212,29 @@ class TestEditing:
             f"content: got the prompt and answers of preference pair {stored.pk}, allowed only new content"
         ]
 
+    @pytest.mark.parametrize("make", [rows.sft_pair, rows.preference_pair])
+    @pytest.mark.parametrize("changed_by", ["somebody", "a night"])
+    def test_what_was_changed_since_the_page_was_opened_is_not_overwritten(
+        self, changed_by: str, make: Any, admin_client: Client
+    ) -> None:
+        pair = make()
+        stored, form = type(pair).objects.filter(pk=pair.pk), sft_form if make is rows.sft_pair else preference_form
+        page = admin_client.get(address(pair)).content.decode()
+        typed = form(pair, confidence="0.75")
+        assert re.findall(r'name="seen" value="(\w+)"', page) == [typed["seen"]]
+        if changed_by == "somebody":
+            curation.reject(pairs=stored, user=None)
+        else:
+            stored.update(sampling_weight=0.5)
+        before = stored.values().get()
+        refused = admin_client.post(address(pair), typed).context["adminform"].form
+        (line,) = refused.non_field_errors()
+        assert line.startswith(f"Pair {pair.pk} was changed since you opened this page, so nothing was saved.")
+        assert (refused["confidence"].value(), stored.values().get()) == ("0.75", before)
+        assert admin_client.post(address(pair), {**typed, "seen": ""}).status_code == 200
+        assert admin_client.post(address(pair), {**typed, "seen": seen(pair)}).status_code == 302
+        assert stored.get().confidence == 0.75
+
     def test_what_the_machine_wrote_cannot_be_typed_over(self, admin_client: Client) -> None:
         pair = rows.sft_pair(loss=0.5, **USED)
         typed = {"is_used": "", "training_epoch": 9, "content_hash": "0" * 64, "source": "manual", "loss": 7}
@@ -230,6 +264,7 @@ class TestEditing:
         assert [name for name in form if f'name="{name}"' in shown] == []
         assert "Revert" not in shown
         assert admin_client.post(page, form).status_code == 405
+        del form["seen"]
         before = {name: getattr(pair, name) for name in form}
         pair.refresh_from_db()
         assert {name: getattr(pair, name) for name in form} == {**before, "review_status": "approved"}

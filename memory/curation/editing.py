@@ -58,7 +58,8 @@ def edit(*, pair: TrainingPair, field: str, text: str, user: User | AnonymousUse
         raise ValidationError(f"{field}: got a NUL character, allowed text without")
     with transaction.atomic(using=database_of(pair)):
         stored = lock(pair)
-        if trimmed(text) == getattr(stored, field):
+        text = _typed(text, getattr(stored, field))
+        if text == getattr(stored, field):
             return Edited(())
         changed = {field: text, "review_status": ReviewStatus.APPROVED.value}
         return _store(pair, stored, changed, user=user, reason=f"edited {field}")
@@ -76,8 +77,20 @@ def save(*, pair: TrainingPair, user: User | AnonymousUser | None, reason: str =
     """
     with transaction.atomic(using=database_of(pair)):
         stored = lock(pair)
-        typed = {name: getattr(pair, name) for name in TYPED[type(pair)]}
+        typed = {name: _typed(getattr(pair, name), getattr(stored, name)) for name in TYPED[type(pair)]}
         return _store(pair, stored, typed, user=user, reason=reason)
+
+
+def _typed(value: Any, stored: Any) -> Any:
+    """Return what was typed with single line breaks, of which a browser makes CRLF; the stored text where it is that."""
+    if not isinstance(value, str):
+        return value
+    value = _lines(value)
+    return stored if trimmed(value) == _lines(stored) else value
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _store(

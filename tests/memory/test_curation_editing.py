@@ -174,6 +174,26 @@ def test_the_vector_goes_with_the_text(pair: Any) -> None:
     assert PairEmbedding.objects.get() == other
 
 
+@pytest.mark.parametrize("stored", ["One.\nTwo.", "One.\r\nTwo.", "One.\rTwo."])
+def test_line_breaks_as_a_browser_sends_them_are_no_edit(stored: str) -> None:
+    pair = rows.sft_pair(response=stored, **USED)
+    rows.embedding(pair)
+    assert edit(pair, "One.\r\nTwo.\r\n") == curation.Edited(())
+    pair.response, pair.category = "One.\r\nTwo.\r\n", "names"
+    assert curation.save(pair=pair, user=None).columns == ("category",)
+    found = SftPair.objects.get()
+    assert (found.response, found.is_used, pair.response) == (stored, True, stored)
+    assert (PairEmbedding.objects.count(), answers()) == (1, [])
+
+
+def test_an_edit_has_the_line_breaks_of_texts() -> None:
+    pair, other = rows.sft_pair(), rows.sft_pair()
+    edit(pair, "One.\r\nTwo.")
+    other.response = "One.\r\nTwo."
+    curation.save(pair=other, user=None)
+    assert set(SftPair.objects.values_list("response", flat=True)) == {"One.\nTwo."}
+
+
 def test_the_same_text_is_no_edit() -> None:
     pair = rows.sft_pair(**USED)
     assert edit(pair, " Pixel. ") == curation.Edited(())

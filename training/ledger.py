@@ -17,7 +17,7 @@ from training.models import PairUse, TrainingRun
 from training.sampling.plan import Channel
 
 _COLUMNS = ("run_id", "sft_pair_id", "preference_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
-_MODELS: Mapping[Channel, type[SftPair] | type[PreferencePair]] = {"sft": SftPair, "preference": PreferencePair}
+PAIRS: Mapping[Channel, type[SftPair] | type[PreferencePair]] = {"sft": SftPair, "preference": PreferencePair}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def record_step(run: TrainingRun, *, step: int, batches: Sequence[UsedBatch]) ->
                 if record.id is not None and present.get(record.id) == record.content_hash
             ]
             if trained:
-                _MODELS[batch.channel].objects.mark_used(trained, training_epoch=batch.epoch, used_timestamp=now)
+                PAIRS[batch.channel].objects.mark_used(trained, training_epoch=batch.epoch, used_timestamp=now)
             insert_rows(PairUse, _COLUMNS, _rows(run, step, batch, present, now=now))
         run.advance(step)
 
@@ -60,7 +60,7 @@ def _present(batch: UsedBatch) -> dict[int, str]:
 
     They are locked, so that they stay as they are until the step is written.
     """
-    pairs = _MODELS[batch.channel].objects
+    pairs = PAIRS[batch.channel].objects
     ids = [record.id for record in batch.records if record.id is not None]
     if not ids:
         return {}

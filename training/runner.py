@@ -29,7 +29,7 @@ from training.run_state import (
     write_state,
 )
 from training.trainer.stopping import Interrupted
-from training.unfinished import discard_unfinished, resumable_run
+from training.unfinished import check_none_withdrawn, discard_unfinished, resumable_run
 
 if TYPE_CHECKING:
     from training.trainer.course import StepResult
@@ -104,11 +104,13 @@ def resume(
     It goes on with the config, the texts and the plan that it began with; `config` only says which folder.
 
     Raises:
-        NothingToResumeError: no run of the folder can go on.
+        NothingToResumeError: no run of the folder can go on, or pairs that it has still to train were withdrawn.
         LockedError, BaseModelError, AdapterError, DivergedError, Interrupted, OSError, SafetensorError: see
             `start`.
 
     """
+    from training.trainer.checkpoints import checkpoint_step, last_checkpoint
+
     root = adapter_root(config, artifacts_dir=places.artifacts)
     with folder_lock(root) as lock:
         run = resumable_run(root)
@@ -116,6 +118,7 @@ def resume(
             say(f"run {run.pk} had trained to its end; only its success was still to be recorded")
             return run
         prepared = read_state(root / WORK_FOLDER)
+        check_none_withdrawn(run, prepared, done=checkpoint_step(last_checkpoint(root / WORK_FOLDER / CHECKPOINTS)))
         if prepared.config != config:
             say(f"{config_path} differs from the config of run {run.pk}, which goes on with its own")
         data = _training_data(prepared, places)
@@ -156,9 +159,7 @@ def _execute(
     lock.name_run(run.pk)
     work = root / WORK_FOLDER
     checkpoint = last_checkpoint(work / CHECKPOINTS)
-    history = History.open(
-        work / METRICS, prepared.plan.steps, until=0 if checkpoint is None else checkpoint_step(checkpoint)
-    )
+    history = History.open(work / METRICS, prepared.plan.steps, until=checkpoint_step(checkpoint))
 
     def step_ended(result: StepResult) -> None:
         record_step(run, step=result.step, batches=_used_batches(prepared, result))

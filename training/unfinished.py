@@ -6,15 +6,21 @@ from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 
+from memory.bulk import key_list
 from training.artifacts import MANIFEST
-from training.ledger import release
+from training.ledger import PAIRS, release
 from training.models import TrainingRun
 from training.run_results import record_success
-from training.run_state import WORK_FOLDER, read_claim, remove_folder
+from training.run_state import WORK_FOLDER, PreparedRun, read_claim, remove_folder
+from training.sampling.steps import drawn
 
 
 class NothingToResumeError(ValueError):
     """No run of the folder can go on; the message says why."""
+
+
+class WithdrawnError(NothingToResumeError):
+    """Pairs that the run has still to train may not be trained any more."""
 
 
 def stopped_run(root: Path, *, using: str = DEFAULT_DB_ALIAS) -> TrainingRun | None:
@@ -62,6 +68,28 @@ def resumable_run(root: Path) -> TrainingRun:
             f"(the checkpoints of run {run.pk} are kept in {root / WORK_FOLDER} until then)"
         )
     return run
+
+
+def check_none_withdrawn(run: TrainingRun, prepared: PreparedRun, *, done: int) -> None:
+    """Refuse to go on with a run that would train, after its first `done` steps, pairs that nobody may train now.
+
+    Raises:
+        WithdrawnError: some were deleted or are no longer `trainable`.
+
+    """
+    withdrawn = 0
+    for channel, model in PAIRS.items():
+        records = prepared.records(channel)
+        drawn_records = (records[index] for index in drawn(prepared.plan.steps[done:], channel))
+        ids = {record.id for record in drawn_records if record.id is not None}
+        pairs = model.objects
+        found = pairs.trainable().filter(pk__in=key_list(sorted(ids), using=pairs.db))
+        withdrawn += len(ids) - found.count()
+    if withdrawn:
+        raise WithdrawnError(
+            f"run {run.pk}: {withdrawn} pairs that it has still to train were withdrawn since it began (deleted, "
+            "rejected, merged, archived, weighted to nothing or without consent); start a new one without --resume"
+        )
 
 
 def discard_unfinished(root: Path) -> TrainingRun | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from training.run_state import WORK_FOLDER, read_claim
 from training.runner import resume, start
 from training.selection import NotEnoughPairs
 from training.trainer.stopping import Interrupted
-from training.unfinished import stopped_run
+from training.unfinished import WithdrawnError, stopped_run
 
 if TYPE_CHECKING:
     from training.trainer.course import StepResult
@@ -27,7 +28,8 @@ def train(night: Night) -> StepOutcome:
     """Train by the training config, where the night's config says so and enough pairs that no run has used exist.
 
     A run of the same folder that was stopped or killed goes on from its last checkpoint, however few pairs it has left
-    unused. Pairs count as the training config's filters select them, without those that are held out.
+    unused; where pairs that it has still to train were withdrawn, a new one begins in its place. Pairs count as the
+    training config's filters select them, without those that are held out.
 
     Raises:
         ConfigError, ValueError: the training config, or a file that it names, cannot be used.
@@ -86,8 +88,19 @@ def _trained(
         details["run"] = stopped.pk
         note_training(night, details)
     places = Places(project=night.project, artifacts=night.artifacts)
-    go = start if stopped is None else resume
-    run = go(config, config_path=path, places=places, say=night.say, on_step=step_ended)
+
+    def trained(go: Callable[..., TrainingRun]) -> TrainingRun:
+        return go(config, config_path=path, places=places, say=night.say, on_step=step_ended)
+
+    try:
+        run = trained(start if stopped is None else resume)
+    except WithdrawnError as withdrawn:
+        # It would be refused every night; a new run gives it up.
+        night.say(str(withdrawn))
+        stopped = None
+        del details["run"]
+        note_training(night, details)
+        run = trained(start)
     figures = {name: value for name, value in run.evaluation.items() if name != "did_not_stick"}
     return {
         **details,

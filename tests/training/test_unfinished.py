@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from memory.models import PreferencePair, SftPair
+from memory.models import PreferencePair, ReviewStatus, SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from tests.training.runs import FOLDER, config, resumed, started
 from training.ledger import release
 from training.models import PairUse, TrainingRun
-from training.run_state import WORK_FOLDER
+from training.run_state import WORK_FOLDER, read_state
 from training.runner import OnStep
+from training.sampling.plan import Channel
+from training.sampling.steps import drawn
 from training.trainer.course import StepResult
 from training.trainer.stopping import Interrupted
 from training.unfinished import NothingToResumeError, discard_unfinished, resumable_run, stopped_run
@@ -62,6 +64,39 @@ def test_an_interrupted_run_goes_on_with_the_texts_it_began_with(tiny_model_path
     assert (finished.status, finished.steps, finished.error) == (TrainingRun.Status.SUCCEEDED, 10, "")
     assert set(run.uses.values_list("step", flat=True)) == set(range(1, 11))
     assert set(run.uses.exclude(sft_pair=None).values_list("content_hash", flat=True)) == hashes
+
+
+@pytest.mark.parametrize("channel", ["sft", "preference"])
+def test_a_run_with_pairs_to_train_that_were_withdrawn_does_not_go_on(
+    tiny_model_path: str, tmp_path: Path, channel: Channel
+) -> None:
+    run = stopped(tiny_model_path, tmp_path)
+    plan = read_state(tmp_path / FOLDER / WORK_FOLDER).plan
+    due = len(drawn(plan.steps[3:], channel))
+    pairs = SftPair.objects if channel == "sft" else PreferencePair.objects
+    pairs.update(review_status=ReviewStatus.REJECTED)
+    reason = (
+        rf"^run {run.pk}: {due} pairs that it has still to train were withdrawn since it began \(deleted, rejected, "
+        r"merged, archived, weighted to nothing or without consent\); start a new one without --resume$"
+    )
+    with pytest.raises(NothingToResumeError, match=reason):
+        resumed(config(tiny_model_path), tmp_path)
+    run.refresh_from_db()
+    assert run.status == TrainingRun.Status.INTERRUPTED
+    pairs.update(review_status=ReviewStatus.PENDING)
+    assert resumed(config(tiny_model_path), tmp_path) == run
+
+
+def test_pairs_that_were_trained_and_withdrawn_since_keep_no_run_from_going_on(
+    tiny_model_path: str, tmp_path: Path
+) -> None:
+    sft_pairs(20)
+    stopped(tiny_model_path, tmp_path)
+    prepared = read_state(tmp_path / FOLDER / WORK_FOLDER)
+    due = {prepared.sft.train[index].id for index in drawn(prepared.plan.steps[3:], "sft")}
+    withdrawn, _ = SftPair.objects.exclude(pk__in=due).delete()
+    assert withdrawn > 0
+    assert resumed(config(tiny_model_path), tmp_path).status == TrainingRun.Status.SUCCEEDED
 
 
 def test_steps_before_the_checkpoint_are_not_taken_again(tiny_model_path: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The steps of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.sampling.schedule import Channel
@@ -19,3 +20,8 @@ class PlannedStep:
     """One optimiser step: the batch of one channel, or, mixed, that of each, memory first."""
 
     batches: tuple[PlannedBatch, ...]
+
+
+def drawn(steps: Sequence[PlannedStep], channel: Channel) -> list[int]:
+    """Return the positions in the channel's pool that some of the steps draws, in order."""
+    return sorted({i for step in steps for batch in step.batches if batch.channel == channel for i in batch.indices})

@@ -24,9 +24,9 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-def checkpoint_step(checkpoint: Path) -> int:
-    """Return the number of optimiser steps that a checkpoint has behind it."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+def checkpoint_step(checkpoint: Path | None) -> int:
+    """Return the number of optimiser steps that a checkpoint has behind it; 0 where there is none."""
+    return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def _is_whole(path: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from training.sampling.plan import Channel, PlannedStep
+from training.sampling.steps import drawn
 from training.trainer.batches import Example
 from training.trainer.channel_weights import ChannelWeights
 from training.trainer.plateau import Plateaus
@@ -38,7 +39,7 @@ class Course:
 
     def used(self, channel: Channel) -> list[int]:
         """Return the positions in the channel's pool that some step draws, in order."""
-        return sorted({i for step in self.steps for b in step.batches if b.channel == channel for i in b.indices})
+        return drawn(self.steps, channel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from training.lock import LockedError, folder_lock
 from training.models import TrainingRun
 from training.selection import NotEnoughPairs
 from training.trainer.stopping import Interrupted
+from training.unfinished import WithdrawnError
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,7 @@ class Trainer:
         self.place, self.end = place, end
         self.calls: list[dict[str, Any]] = []
         self.resumed = False
+        self.refusal: WithdrawnError | None = None
         self.noted: list[dict[str, Any]] = []
 
     def start(self, config: Any, **given: Any) -> TrainingRun:
@@ -81,6 +83,8 @@ class Trainer:
     def resume(self, config: Any, **given: Any) -> TrainingRun:
         self.resumed = True
         self.calls.append({"config": config, **given})
+        if self.refusal is not None:
+            raise self.refusal
         return self._go(TrainingRun.objects.unfinished().get(), given["on_step"])
 
     def _go(self, run: TrainingRun, on_step: Callable[[Any], None]) -> TrainingRun:
@@ -219,6 +223,18 @@ def test_a_run_that_died_goes_on_however_few_pairs_are_left(
     assert outcome.counts["runs"] == 1
     assert (outcome.details["run"], outcome.details["resumed"]) == (dead.pk, True)
     assert outcome.details["previous_adapter"] == before.adapter
+
+
+def test_a_run_whose_pairs_were_withdrawn_makes_room_for_a_new_one(place: Path, trainer: Trainer) -> None:
+    dead = training_runs.run(root(place), status=TrainingRun.Status.INTERRUPTED, folder=False)
+    training_runs.working_folder(root(place), dead)
+    enough()
+    trainer.refusal = WithdrawnError("run 1: 2 pairs that it has still to train were withdrawn")
+    said: list[str] = []
+    outcome = train(night(place, said=said))
+    assert said[-1] == str(trainer.refusal)
+    assert outcome.details["run"] != dead.pk
+    assert outcome.details["resumed"] is False
 
 
 @pytest.mark.parametrize("status", [TrainingRun.Status.FAILED, TrainingRun.Status.SUCCEEDED])

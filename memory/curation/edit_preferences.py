@@ -1,34 +1,41 @@
 """The preference pair that an edited response makes: the answer as a person wants it over the original.
 
-It is the newest text over the original, which is what the machine stored last. An earlier edit's pair makes way for it,
-unless training has used that one or somebody has changed it: then it stays. Where the response is the original again,
-there is none. An edit of nothing but case, spacing and punctuation makes none, as in extraction, and neither does
-introspection, which has no place in the reward channel.
+It is the newest text over the original, which is what the machine stored last, as answers to the prompt that the pair
+has now. What an edit of either made before makes way for it, unless training has used that one or somebody has changed
+it: then it stays. Where the response is the original again, there is none. An edit of nothing but case, spacing and
+punctuation makes none, as in extraction, and neither does introspection, which has no place in the reward channel.
+Pairs of the same texts that were edited alike have one together, which goes with the last of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Exists, OuterRef
+
 from memory.curation.writing import database_of
 from memory.extraction.preferences import CONFIDENCE_EDIT, same_words
 from memory.extraction.refresh import REASON as BY_EXTRACTION
 from memory.history import differing_columns, record
-from memory.models import PreferencePair, ReviewStatus, SftPair
+from memory.models import PreferencePair, ReviewStatus, SftPair, TrainingPair
 from memory.text import preference_hash
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 
-def follow(pair: SftPair, *, former: str, user: User | AnonymousUser | None) -> int | None:
-    """Let the preference pair of `pair` follow its response, which was `former`; return the key of a new one.
+def follow(pair: TrainingPair, *, former: TrainingPair, user: User | AnonymousUser | None) -> int | None:
+    """Let the preference pair of a memory pair follow its texts; return the key of a new one.
 
-    To be called in the transaction that changed the response, with the change on record.
+    `former` is the pair as it was. To be called in the transaction that changed the pair, with the change on record.
     """
+    if not isinstance(pair, SftPair) or not isinstance(former, SftPair):
+        return None
+    if (pair.prompt, pair.response) == (former.prompt, former.response):
+        return None
     original = original_response(pair)
-    if former != original:
-        _withdraw(pair, former, original, user=user)
+    if former.response != original:
+        _withdraw(former, original, user=user)
     if pair.source == SftPair.Source.INTROSPECTION or pair.response == original or same_words(pair.response, original):
         return None
     return _store(pair, original, user=user)
@@ -69,21 +76,31 @@ def _store(pair: SftPair, original: str, *, user: User | AnonymousUser | None) -
     return stored.values_list("pk", flat=True).get()
 
 
-def _withdraw(pair: SftPair, chosen: str, rejected: str, *, user: User | AnonymousUser | None) -> None:
+def _withdraw(former: SftPair, original: str, *, user: User | AnonymousUser | None) -> None:
     """Delete the preference pair that an earlier edit made, if it is as that left it and stands for no other one."""
-    using = database_of(pair)
-    content_hash = preference_hash(pair.prompt, chosen, rejected)
+    using = database_of(former)
+    content_hash = preference_hash(former.prompt, former.response, original)
     found: Any = PreferencePair.objects.using(using).select_for_update().filter(content_hash=content_hash).first()
     if found is None:
         return
     records = list(PreferencePair.history.using(using).filter(id=found.pk)[:2])
-    if [each.history_change_reason for each in records] != [_reason(pair)]:
+    if [each.history_change_reason for each in records] != [_reason(former)]:
         return
     if differing_columns(records[0], found) or found.merged_pairs.exists():
         return
     found._history_user = user if user is not None and user.pk is not None else None
-    found._change_reason = f"followed the response of memory pair {pair.pk}"
+    found._change_reason = f"followed the texts of memory pair {former.pk}"
     found.delete()
+    _hand_over(former, original, user=user)
+
+
+def _hand_over(former: SftPair, original: str, *, user: User | AnonymousUser | None) -> None:
+    """Let a pair of the same texts, edited from the same original, have the preference pair that `former` had."""
+    original_once = SftPair.history.filter(id=OuterRef("pk"), response=original)
+    alike = SftPair.objects.using(database_of(former)).filter(Exists(original_once), content_hash=former.content_hash)
+    for twin in alike.exclude(pk=former.pk).exclude(source=SftPair.Source.INTROSPECTION).order_by("pk"):
+        if original_response(twin) == original and _store(twin, original, user=user) is not None:
+            return
 
 
 def _reason(pair: SftPair) -> str:

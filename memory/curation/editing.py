@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,7 @@ def save(*, pair: TrainingPair, user: User | AnonymousUser | None, reason: str =
 
 
 def _typed(value: Any, stored: Any) -> Any:
-    """Return what was typed with single line breaks, of which a browser makes CRLF; the stored text where it is that."""
+    """Return what was typed with line breaks as in texts, where a browser sends CRLF; what is stored if it is the same."""
     if not isinstance(value, str):
         return value
     value = _lines(value)
@@ -101,20 +102,18 @@ def _store(
     user: User | AnonymousUser | None,
     reason: str,
 ) -> Edited:
-    before = {name: getattr(stored, name) for name in typed}
+    former = copy.copy(stored)
     for name, value in typed.items():
         setattr(stored, name, value)
     stored.clean()
-    values = {name: getattr(stored, name) for name in typed if getattr(stored, name) != before[name]}
+    values = {name: getattr(stored, name) for name in typed if getattr(stored, name) != getattr(former, name)}
     if not values:
         return Edited(())
     columns = tuple(values)
     if not values.keys().isdisjoint(TEXTS[type(stored)]):
         values |= {"content_hash": stored.content_hash, "is_used": False}
     write(stored, values, user=user, reason=reason)
-    preference = None
-    if isinstance(stored, SftPair) and "response" in values:
-        preference = edit_preferences.follow(stored, former=before["response"], user=user)
+    preference = edit_preferences.follow(stored, former=former, user=user)
     for name in (*typed, *values):
         setattr(pair, name, getattr(stored, name))
     return Edited(columns, preference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from memory.curation.decisions import change
 from memory.curation.writing import database_of, lock, write
 from memory.extraction.refresh import REASON as BY_EXTRACTION
 from memory.history import AS_FOUND, REASON_LENGTH, differing_columns
-from memory.models import SftPair, TrainingPair
+from memory.models import TrainingPair
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -168,14 +169,13 @@ def _restore(
             raise UndoRefusedError(
                 f"pair {pair.pk}: pair {survivor}, which stood for it before, is merged away itself, or gone"
             )
-    former = getattr(pair, "response", "")
+    former = copy.copy(pair)
     reason = f"took back record {decision.history_id}: {decision.reason or 'edited'}"
     try:
         write(pair, values, user=user, reason=reason[:REASON_LENGTH])
     except ValidationError as error:
         raise UndoRefusedError(f"pair {pair.pk}: another pair has the texts that it had before") from error
-    if isinstance(pair, SftPair) and "response" in values:
-        edit_preferences.follow(pair, former=former, user=user)
+    edit_preferences.follow(pair, former=former, user=user)
 
 
 def _restore_followers(

@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memory import bulk_decisions, curation
-from memory.models import BulkDecision, SftPair
+from memory.models import BulkDecision, PreferencePair, SftPair
 from tests.memory import rows
 
 pytestmark = pytest.mark.django_db
 
 PAIRS, PEOPLE = range(4), range(2)
+NAMES = ("Pixel", "Biscuit", "Crumb")
 REVIEWS = {"approve": "approved", "reject": "rejected", "reopen": "pending"}
+TEXTS = [("instruction", "Who?"), ("instruction", "And my cat?"), *(("response", f"{name}.") for name in NAMES)]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("review"), st.sampled_from(PEOPLE), st.sampled_from(PAIRS), st.sampled_from([*REVIEWS])),
@@ -118,6 +120,35 @@ def test_what_stands_is_what_was_decided_and_not_taken_back(steps: list[tuple[An
         found = list(every.order_by("pk").values_list("review_status", "merged_into"))
         assert [status for status, _ in found] == model.review
         assert [number.get(into) for _, into in found] == model.merged
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from([*TEXTS, None])),
+        max_size=12,
+    )
+)
+def test_each_edited_response_is_preferred_over_the_original_as_long_as_it_stands(
+    steps: list[tuple[int, tuple[str, str] | None]],
+) -> None:
+    SftPair.objects.all().delete()
+    PreferencePair.objects.all().delete()
+    # Of the same texts: edited alike, they have one preference together.
+    pairs = [rows.sft_pair(instruction="Who?", response="Pixel.") for _ in range(2)]
+    texts = [[{"instruction": "Who?", "response": "Pixel."}] for _ in pairs]
+    for number, change in steps:
+        pair, standing = pairs[number], texts[number]
+        if change is None:
+            assert accepted(curation.undo, pair=pair, user=None) == (len(standing) > 1)
+            del standing[max(len(standing) - 1, 1) :]
+        elif curation.edit(pair=pair, field=change[0], text=change[1], user=None).columns:
+            standing.append({**standing[-1], change[0]: change[1]})
+        now = [each[-1] for each in texts]
+        assert list(SftPair.objects.order_by("pk").values("instruction", "response")) == now
+        edited = {(each["instruction"], each["response"], "Pixel.") for each in now if each["response"] != "Pixel."}
+        made = PreferencePair.objects.all()
+        assert sorted((each.prompt[-1]["content"], each.chosen, each.rejected) for each in made) == sorted(edited)
 
 
 def accepted(act: Any, **arguments: Any) -> bool:

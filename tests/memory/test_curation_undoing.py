@@ -200,6 +200,23 @@ def test_the_preference_that_an_edit_made_goes_and_that_of_the_edit_before_comes
     assert not PreferencePair.objects.exists()
 
 
+def test_the_preference_of_an_edit_follows_the_instruction_and_the_context(curator: User) -> None:
+    pair = rows.sft_pair()
+    curation.edit(pair=pair, field="response", text="Biscuit.", user=curator)
+    curation.edit(pair=pair, field="instruction", text="And my cat?", user=curator)
+    pair.context = [{"role": "user", "content": "Hi"}]
+    curation.save(pair=pair, user=curator)
+    curation.edit(pair=pair, field="response", text="Crumb.", user=curator)
+    prompts = [[*pair.context, {"role": "user", "content": "And my cat?"}]]
+    prompts += [[{"role": "user", "content": text}] for text in ("And my cat?", "What is my dog called?")]
+    assert [(made.prompt, made.chosen) for made in PreferencePair.objects.all()] == [(prompts[0], "Crumb.")]
+    for prompt in prompts:
+        curation.undo(pair=pair, user=curator)
+        assert [(made.prompt, made.chosen) for made in PreferencePair.objects.all()] == [(prompt, "Biscuit.")]
+    curation.undo(pair=pair, user=curator)
+    assert not PreferencePair.objects.exists()
+
+
 def test_a_preference_that_was_used_since_stays(curator: User) -> None:
     pair = rows.sft_pair()
     curation.edit(pair=pair, field="response", text="Biscuit.", user=curator)

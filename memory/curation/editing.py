@@ -83,7 +83,7 @@ def save(*, pair: TrainingPair, user: User | AnonymousUser | None, reason: str =
 
 
 def _typed(value: Any, stored: Any) -> Any:
-    """Return what was typed with line breaks as in texts, where a browser sends CRLF; what is stored if it is the same."""
+    """Return what was typed, without a browser's CRLF at line breaks; what is stored where it is the same."""
     if not isinstance(value, str):
         return value
     value = _lines(value)

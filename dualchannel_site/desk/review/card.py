@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 from django.urls import reverse
@@ -35,11 +36,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """An open proposal of the night, seen from the pair: the other pair, and which of both would stay."""
+    """An open proposal of the night, seen from the pair: which of both would stay, the other pair and its `state`."""
 
     proposal: Proposal
     other: SftPair | PreferencePair
     keeps_this: bool
+    state: str
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -121,15 +123,17 @@ def find_pair(channel: ReviewChannel, pk: int) -> SftPair | PreferencePair | Non
 def load_card(channel: ReviewChannel, pair: SftPair | PreferencePair, *, group: Group | None) -> Card:
     """Return the card of a pair; a fixed number of queries, whatever the conversation and the history."""
     talk = talk_of(pair)
+    proposals = _open_proposals(channel, pair)
+    states = curation.states_of([pair, *(other for _, other, _ in proposals)])
     return Card(
         channel=channel,
         pair=pair,
-        state=curation.state_of(pair),
+        state=states[pair.pk],
         group=group,
         talk=talk,
         drafts=drafts_of(pair, talk.drafts) if isinstance(pair, SftPair) else (),
         answers=_answers(pair) if isinstance(pair, PreferencePair) else (),
-        suggestions=_suggestions(channel, pair),
+        suggestions=[Suggestion(*each, states[each[1].pk]) for each in proposals],
         history=pair_history(pair),
     )
 
@@ -142,14 +146,12 @@ def _answers(pair: PreferencePair) -> list[Answer]:
     ]
 
 
-def _suggestions(channel: ReviewChannel, pair: SftPair | PreferencePair) -> list[Suggestion]:
+def _open_proposals(channel: ReviewChannel, pair: SftPair | PreferencePair) -> list[tuple[Proposal, Any, bool]]:
+    """Return the open proposals about the pair, each with the other pair, and whether this one would stay."""
     newer, older = channel.link, f"other_{channel.link}"
-    found = Proposal.objects.open().filter(Q(**{newer: pair}) | Q(**{older: pair}))
-    return [
-        Suggestion(
-            proposal=proposal,
-            other=getattr(proposal, older if getattr(proposal, f"{newer}_id") == pair.pk else newer),
-            keeps_this=getattr(proposal, f"{newer}_id") == pair.pk,
-        )
-        for proposal in found.select_related(newer, older).order_by("-similarity", "-pk")[:SHOWN_PROPOSALS]
-    ]
+    found = Proposal.objects.open().filter(Q(**{newer: pair}) | Q(**{older: pair})).select_related(newer, older)
+    proposals = []
+    for proposal in found.order_by("-similarity", "-pk")[:SHOWN_PROPOSALS]:
+        keeps_this = getattr(proposal, f"{newer}_id") == pair.pk
+        proposals.append((proposal, getattr(proposal, older if keeps_this else newer), keeps_this))
+    return proposals

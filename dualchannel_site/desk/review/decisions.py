@@ -38,10 +38,15 @@ class ChangedMeanwhileError(DecisionError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision as the form sends it; what is empty was not sent."""
+    """A decision as the form sends it; what is empty was not sent.
+
+    `seen` is the state in which the person saw the pair, `other_seen` that of the other pair of a merge or a proposal,
+    which is not known where its number was typed.
+    """
 
     decision: str
     seen: str
+    other_seen: str = ""
     field: str = ""
     text: str = ""
     reason: str = ""
@@ -82,11 +87,18 @@ class _Case:
         return self.channel.model._default_manager.filter(pk=self.pair.pk)
 
     def another(self, name: str) -> SftPair | PreferencePair:
-        """Return the pair that `name` of the form names."""
+        """Return the pair that `name` of the form names, locked and as its person saw it."""
         typed = getattr(self.asked, name)
-        found: SftPair | PreferencePair | None = self.channel.model._default_manager.filter(pk=_key(typed)).first()
+        found = self.other_as_seen(_key(typed))
         if found is None:
             raise DecisionError(f"{name}: got {typed!r}, allowed the number of a pair of this channel")
+        return found
+
+    def other_as_seen(self, pk: int) -> SftPair | PreferencePair | None:
+        others = self.channel.model._default_manager.select_for_update()
+        found: SftPair | PreferencePair | None = others.filter(pk=pk).first()
+        if found is not None and self.asked.other_seen not in ("", curation.state_of(found)):
+            raise ChangedMeanwhileError(f"Pair {pk} was changed since you saw it, so nothing was decided.")
         return found
 
 
@@ -95,7 +107,7 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
 
     Raises:
         DecisionError: it cannot be made.
-        ChangedMeanwhileError: the pair is no longer as `asked.seen` says.
+        ChangedMeanwhileError: the pair is no longer as `asked.seen` says, or the other one as `asked.other_seen` does.
         SftPair.DoesNotExist, PreferencePair.DoesNotExist: there is no such pair.
         ValueError, ValidationError: curation refuses it; its one line says why.
         PermissionDenied: the person may decide about pairs, but not about proposals.
@@ -224,9 +236,11 @@ def _proposal(case: _Case) -> Proposal:
         raise PermissionDenied
     typed = case.asked.proposal
     found = Proposal.objects.open().filter(pk=_key(typed)).first()
-    link = case.channel.link
-    if found is None or case.pair.pk not in (getattr(found, f"{link}_id"), getattr(found, f"other_{link}_id")):
+    both = set() if found is None else {getattr(found, f"{name}{case.channel.link}_id") for name in ("", "other_")}
+    if found is None or case.pair.pk not in both:
         raise DecisionError(f"proposal: got {typed!r}, allowed the number of an open proposal about this pair")
+    for other in both - {case.pair.pk}:
+        case.other_as_seen(other)
     return found
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from dualchannel_site.desk.review.channels import ReviewChannel, channel_of
 from memory import curation
 from memory.curation.merging import why_unfit
+from memory.curation.writing import TEXTS
 from memory.models import PreferencePair, SftPair, TrainingPair
 from memory.nearest import Nearest, Neighbour, nearest
 
@@ -28,7 +29,6 @@ _TEXTS: Mapping[type[SftPair] | type[PreferencePair], Mapping[str, str]] = {
     SftPair: {"instruction": "Instruction", "response": "Response"},
     PreferencePair: {"chosen": "Chosen", "rejected": "Rejected"},
 }
-_COLUMNS = ("id", "review_status", "archived_at", "is_used", "merged_into_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class SimilarPair:
     texts: Mapping[str, str]
     status: Sequence[str]
     can_stand: bool
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,21 @@ def similar(request: HttpRequest, channel: str, pk: int) -> HttpResponse:
 
 
 def similar_pairs(channel: ReviewChannel, near: Nearest) -> list[SimilarPair]:
-    """Return the first `SHOWN` of those found that no other pair stands for; one query."""
+    """Return the first `SHOWN` of those found that no other pair stands for; two queries."""
     titles = _TEXTS[channel.model]
     beginnings = {f"{name}_shown": Substr(name, 1, SHOWN_CHARACTERS + 1) for name in titles}
     among = channel.model._default_manager.filter(pk__in=[each.pair_id for each in near.neighbours])
-    rows = {row.pk: row for row in among.filter(merged_into=None).order_by().only(*_COLUMNS).annotate(**beginnings)}
+    standing = among.filter(merged_into=None).order_by().defer(*TEXTS[channel.model], "metadata")
+    rows = {row.pk: row for row in standing.annotate(**beginnings)}
     found = [(each, rows[each.pair_id]) for each in near.neighbours if each.pair_id in rows][:SHOWN]
-    return [_similar_pair(neighbour, row, titles) for neighbour, row in found]
+    states = curation.states_of([row for _, row in found])
+    return [_similar_pair(neighbour, row, titles, states[row.pk]) for neighbour, row in found]
 
 
-def _similar_pair(neighbour: Neighbour, row: TrainingPair, titles: Mapping[str, str]) -> SimilarPair:
+def _similar_pair(neighbour: Neighbour, row: TrainingPair, titles: Mapping[str, str], state: str) -> SimilarPair:
     status = [row.review_status, *(["archived"] if row.archived_at else []), *(["used"] if row.is_used else [])]
     texts = {title: _clipped(getattr(row, f"{name}_shown")) for name, title in titles.items()}
-    return SimilarPair(row.pk, neighbour.similarity, texts, status, not why_unfit(row))
+    return SimilarPair(row.pk, neighbour.similarity, texts, status, not why_unfit(row), state)
 
 
 def _clipped(text: str) -> str:

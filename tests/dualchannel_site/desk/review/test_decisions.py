@@ -402,6 +402,22 @@ class TestUndoing:
 
 
 class TestTwoPeople:
+    @pytest.mark.parametrize("decision", ["absorb", "merge", "accept", "dismiss"])
+    def test_so_does_the_other_pair(self, decision: str, desk: Client) -> None:
+        found = TestProposals.proposal()
+        other, pair = found.other_sft_pair, found.sft_pair
+        assert other is not None
+        assert pair is not None
+        (suggestion,) = desk.get(reverse("desk:review_pair", args=["memory", pair.pk])).context["card"].suggestions
+        form = {"into": other.pk, "other": other.pk, "proposal": found.pk, "other_seen": suggestion.state}
+        curation.edit(pair=other, field="response", text="Rex, since May.", user=curator("other"))
+        response = decide(desk, pair, decision, htmx=True, **form)
+        assert (response.status_code, shown(response)) == (409, pair.pk)
+        assert f"Pair {other.pk} was changed since you saw it, so nothing was decided." in response.content.decode()
+        found.refresh_from_db()
+        assert (found.status, SftPair.objects.exclude(merged_into=None).exists()) == ("open", False)
+        assert decide(desk, pair, decision, htmx=True, **{**form, "other_seen": state_of(other)}).status_code == 200
+
     @pytest.mark.parametrize("htmx", [True, False])
     def test_a_decision_on_what_was_changed_since_is_refused_with_the_pair_as_it_is(
         self, htmx: bool, desk: Client

@@ -87,9 +87,15 @@ def test_either_pair_may_stand_for_the_other(curating: Client) -> None:
 @pytest.mark.parametrize(("decision", "standing"), [("absorb", "pair"), ("merge", "other")])
 def test_a_merge_is_made_from_there(decision: str, standing: str, curating: Client) -> None:
     pairs = {"pair": at(0, rows.sft_pair()), "other": at(5, rows.sft_pair())}
-    fields = dict(re.findall(r'name="(seen|into|other)" value="(\w+)"', get(curating, pairs["pair"]).content.decode()))
-    assert fields.keys() == {"seen", "into", "other"}
+    page = get(curating, pairs["pair"]).content.decode()
+    fields = dict(re.findall(r'name="(seen|into|other|other_seen)" value="(\w+)"', page))
+    assert fields.keys() == {"seen", "into", "other", "other_seen"}
     address = reverse("desk:decide", args=["memory", pairs["pair"].pk])
+    other = SftPair.objects.filter(pk=pairs["other"].pk)
+    other.update(confidence=0.5)
+    assert curating.post(address, {**fields, "decision": decision}).status_code == 409
+    assert not SftPair.objects.exclude(merged_into=None).exists()
+    other.update(confidence=1.0)
     assert curating.post(address, {**fields, "decision": decision}).status_code == 302
     stands = pairs.pop(standing)
     (merged,) = pairs.values()
@@ -183,9 +189,9 @@ def test_the_number_of_queries_is_fixed(curating: Client, django_assert_num_quer
     pair = at(0, rows.sft_pair())
     at(1, rows.sft_pair())
     get(curating, pair)
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         get(curating, pair)
     for _ in range(similar.SHOWN + 5):
         at(1, rows.sft_pair())
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         assert len(shown(get(curating, pair))) == similar.SHOWN

@@ -23,10 +23,10 @@ class UndecidableError(ValueError):
 def accept(*, proposals: QuerySet[Proposal], user: User) -> int:
     """Let the newer pair of each open proposal stand for the older one; return how many there were.
 
-    All of them or none.
+    All of them or none. Where the newer pair is merged away by now, the pair that stands for it does.
 
     Raises:
-        UndecidableError: the newer pair of one is rejected, archived or merged away by now.
+        UndecidableError: the pair that would stand is rejected or archived by now, or it is the older one.
 
     """
     with transaction.atomic(using=proposals.db):
@@ -61,12 +61,12 @@ def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
 
 
 def _merge(proposal: Proposal, user: User) -> None:
-    if proposal.sft_pair is not None:
+    if (sft := proposal.sft_pair) is not None:
         older = SftPair.objects.filter(proposals_against=proposal)
-        curation.merge(pairs=older, into=proposal.sft_pair, user=user)
-    elif proposal.preference_pair is not None:
+        curation.merge(pairs=older, into=sft.merged_into or sft, user=user)
+    elif (preference := proposal.preference_pair) is not None:
         other = PreferencePair.objects.filter(proposals_against=proposal)
-        curation.merge(pairs=other, into=proposal.preference_pair, user=user)
+        curation.merge(pairs=other, into=preference.merged_into or preference, user=user)
 
 
 def _decide(proposals: list[Proposal], status: Proposal.Status, user: User) -> int:

@@ -45,14 +45,16 @@ def swap(*, pair: PreferencePair, user: User | AnonymousUser | None) -> None:
 
 
 def tie(*, pair: PreferencePair, user: User | AnonymousUser | None) -> int:
-    """Say that neither answer is better, which takes the pair out of training; return 0 where it was out already.
+    """Say that neither answer is better, which takes the pair out of training; return 0 where it was a tie already.
 
-    A tie is a rejection with a reason of its own: the pair stays, so that extraction does not make it again, and `undo`
-    or an approval brings it back.
+    A tie is a rejection with a reason of its own, also where the pair was rejected for another one: the pair stays, so
+    that extraction does not make it again, and `undo` or an approval brings it back.
     """
     with transaction.atomic(using=database_of(pair)):
         stored = lock(pair)
-        if stored.review_status == ReviewStatus.REJECTED:
+        newest = PreferencePair.history.using(database_of(pair)).filter(id=pair.pk).order_by("-history_id").first()
+        is_tie = newest is not None and newest.history_change_reason == TIED
+        if is_tie and stored.review_status == ReviewStatus.REJECTED:
             return 0
         write(stored, {"review_status": ReviewStatus.REJECTED.value}, user=user, reason=TIED)
     pair.review_status = stored.review_status

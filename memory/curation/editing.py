@@ -18,9 +18,9 @@ from memory.text import trimmed
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
-# The texts of which one is corrected at a time.
+# The texts of which one is corrected at a time, those first that are corrected most.
 EDITABLE: Mapping[type[TrainingPair], tuple[str, ...]] = {
-    SftPair: ("instruction", "response"),
+    SftPair: ("response", "instruction"),
     PreferencePair: ("chosen", "rejected"),
 }
 # All that a form may offer to people; the rest is written by the machine or by decisions.

@@ -73,6 +73,24 @@ def test_a_newer_pair_that_was_rejected_meanwhile_stops_all_of_them(curator: Use
     assert not SftPair.objects.exclude(merged_into=None).exists()
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_chain_is_accepted_in_whatever_order_it_was_proposed(newest_first: bool, curator: User) -> None:
+    oldest, middle, newest = (rows.sft_pair(response=f"Pixel {number}.") for number in range(3))
+    links = [(newest, middle), (middle, oldest)]
+    for newer, older in links if newest_first else reversed(links):
+        proposal(sft_pair=newer, other_sft_pair=older)
+    assert accept(proposals=Proposal.objects.all(), user=curator) == 2
+    merged = SftPair.objects.exclude(merged_into=None).order_by("pk").values_list("pk", "merged_into")
+    assert list(merged) == [(oldest.pk, newest.pk), (middle.pk, newest.pk)]
+
+
+def test_a_newer_pair_that_the_older_one_stands_for_is_refused(curator: User) -> None:
+    found = proposal()
+    SftPair.objects.filter(pk=found.sft_pair_id).update(merged_into=found.other_sft_pair_id)
+    with pytest.raises(UndecidableError, match=f"proposal {found.pk}: got pair {found.other_sft_pair_id} to be merged"):
+        accept(proposals=Proposal.objects.all(), user=curator)
+
+
 def test_what_is_reopened_can_be_decided_again(curator: User) -> None:
     found, waiting = proposal(), proposal()
     dismiss(proposals=Proposal.objects.filter(pk=found.pk), user=curator)

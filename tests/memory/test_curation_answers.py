@@ -60,3 +60,12 @@ def test_a_tie_is_not_trained_and_says_why(curator: User) -> None:
     assert (newest.history_change_reason, newest.history_user) == ("tie: neither answer is better", curator)
     assert curation.tie(pair=pair, user=curator) == 0
     assert pair.history.count() == 2
+
+
+def test_a_rejected_pair_is_a_tie_when_somebody_says_so(curator: User) -> None:
+    pair = rows.preference_pair(review_status="rejected")
+    assert curation.tie(pair=pair, user=curator) == 1
+    assert pair.history.first().history_change_reason == "tie: neither answer is better"
+    assert curation.undo(pair=pair, user=curator).columns == ()
+    assert PreferencePair.objects.get().review_status == "rejected"
+    assert curation.tie(pair=pair, user=curator) == 1

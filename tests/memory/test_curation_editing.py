@@ -207,8 +207,8 @@ def test_the_same_text_is_no_edit() -> None:
         ("response", "x", "response: got 1 characters, allowed 2 or more"),
         ("response", " \u200b ", "response: got 0 characters, allowed 2 or more"),
         ("response", "a\0b", "response: got a NUL character, allowed text without"),
-        ("chosen", "Biscuit.", "field: got 'chosen', allowed instruction, response"),
-        ("review_status", "approved", "field: got 'review_status', allowed instruction, response"),
+        ("chosen", "Biscuit.", "field: got 'chosen', allowed response, instruction"),
+        ("review_status", "approved", "field: got 'review_status', allowed response, instruction"),
     ],
 )
 def test_nonsense_is_refused_in_one_line_and_changes_nothing(field: str, text: str, line: str) -> None:

@@ -10,7 +10,6 @@ from django.db.models import Q
 from django.urls import reverse
 
 from dualchannel_site.desk.review.channels import ReviewChannel
-from dualchannel_site.desk.review.decisions import EDITABLE
 from dualchannel_site.desk.review.drafts import Draft, drafts_of
 from dualchannel_site.desk.review.history import HistoryEntry, pair_history
 from dualchannel_site.desk.review.queue import Group
@@ -19,6 +18,7 @@ from dualchannel_site.desk.review.word_diff import word_diff
 from maintenance.models import Proposal
 from memory import curation
 from memory.admin.pairs import REVIEW_COLOURS
+from memory.curation.editing import EDITABLE
 from memory.models import PreferencePair, SftPair
 
 # Open proposals of one pair that are shown; more of them are on the list of proposals.

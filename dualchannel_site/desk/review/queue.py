@@ -62,11 +62,6 @@ class Queue:
     groups: Mapping[int, Group]
     skipped: int
 
-    @property
-    def is_empty(self) -> bool:
-        """Return whether nothing waits, skipped or not."""
-        return self.next_pk is None and not self.skipped
-
 
 def load_queue(channel: ReviewChannel, *, skipped: Collection[int] = ()) -> Queue:
     """Return the queue without the `skipped` pairs; at most six queries, whatever the number of pairs."""

@@ -65,13 +65,15 @@ def undo(request: HttpRequest, channel: str) -> HttpResponse:
         return _refused(request, found, None, "There is no decision to undo.", status=HTTPStatus.CONFLICT)
     remembered.forget_last(request.session, found)
     remembered.unskip(request.session, found, decided.shown)
+    # A pair that is gone is not shown again: the next one is.
+    shown = decided.shown if found.model._default_manager.filter(pk=decided.shown).exists() else None
     try:
         take_back(channel=found, decided=decided, user=cast(User, request.user))
     except ObjectDoesNotExist:
         return _refused(request, found, None, "The pair is no longer stored.", status=HTTPStatus.CONFLICT)
     except (ValueError, ValidationError) as error:
-        return _refused(request, found, decided.shown, _line(error), status=HTTPStatus.CONFLICT)
-    return _answer(request, found, decided.shown, f"Undone: {decided.text}")
+        return _refused(request, found, shown, _line(error), status=HTTPStatus.CONFLICT)
+    return _answer(request, found, shown, f"Undone: {decided.text}")
 
 
 @require_POST

@@ -117,6 +117,13 @@ class TestSkipping:
         assert shown(undo(desk)) == pair.pk
         assert shown(desk.get(reverse("desk:review", args=["memory"]))) == pair.pk
 
+    def test_of_a_pair_that_is_gone_the_next_one_is_shown(self, desk: Client) -> None:
+        pair, following = two_pairs()
+        decide(desk, pair, "skip")
+        pair.delete()
+        response = undo(desk)
+        assert (response.status_code, shown(response)) == (200, following.pk)
+
     def test_what_is_not_there_cannot_be_skipped(self, desk: Client) -> None:
         address = reverse("desk:decide", args=["memory", 10**30])
         assert desk.post(address, {"decision": "skip"}).status_code == 404

@@ -86,7 +86,7 @@ def test_a_chain_is_accepted_in_whatever_order_it_was_proposed(newest_first: boo
 
 def test_a_newer_pair_that_the_older_one_stands_for_is_refused(curator: User) -> None:
     found = proposal()
-    SftPair.objects.filter(pk=found.sft_pair_id).update(merged_into=found.other_sft_pair_id)
+    SftPair.objects.exclude(pk=found.other_sft_pair_id).update(merged_into=found.other_sft_pair_id)
     with pytest.raises(UndecidableError, match=f"proposal {found.pk}: got pair {found.other_sft_pair_id} to be merged"):
         accept(proposals=Proposal.objects.all(), user=curator)
 

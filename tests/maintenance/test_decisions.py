@@ -85,9 +85,9 @@ def test_a_chain_is_accepted_in_whatever_order_it_was_proposed(newest_first: boo
 
 
 def test_a_newer_pair_that_the_older_one_stands_for_is_refused(curator: User) -> None:
-    found = proposal()
-    SftPair.objects.exclude(pk=found.other_sft_pair_id).update(merged_into=found.other_sft_pair_id)
-    with pytest.raises(UndecidableError, match=f"proposal {found.pk}: got pair {found.other_sft_pair_id} to be merged"):
+    older = rows.sft_pair(response="Pixel.")
+    found = proposal(sft_pair=rows.sft_pair(response="Biscuit.", merged_into=older), other_sft_pair=older)
+    with pytest.raises(UndecidableError, match=f"proposal {found.pk}: got pair {older.pk} to be merged into itself"):
         accept(proposals=Proposal.objects.all(), user=curator)
 
 

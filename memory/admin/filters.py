@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.admin import ListFilter
@@ -51,7 +51,8 @@ class DayRangeFilter(CheckedFilter, RangeDateFilter):
             if not text:
                 continue
             try:
-                moment = midnight(parse_date_str(text) + timedelta(days=days))
+                # The first days and the last have no equal in UTC.
+                moment = midnight(parse_date_str(text) + timedelta(days=days)).astimezone(UTC)
             except (TypeError, OverflowError):
                 return self.refuse(queryset, text, "a day such as 2026-05-31")
             queryset = queryset.filter(**{f"{name}__{lookup}": moment})

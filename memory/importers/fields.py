@@ -1,5 +1,6 @@
 """A field of a record as the type it must have, or a `BadRecordError` that names field, value and what is allowed."""
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ MAX_LABEL_LENGTH = 255
 
 # A number above this is no time in seconds (it would lie after the year 5100), so the unit is a thousand times finer.
 _SECONDS_LIMIT = 1e11
+# The zero of the clocks of Go and .NET.
+_NO_TIME_YEAR = 1
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _MAX_SHOWN = 60
 
 _THUMBS = {"thumbsup": 1, "thumbup": 1, "up": 1, "1": 1, "thumbsdown": -1, "thumbdown": -1, "down": -1, "-1": -1}
@@ -163,33 +167,44 @@ def rating(record: Mapping[str, Any], name: str) -> int | None:
 def moment(record: Mapping[str, Any], *names: str) -> datetime | None:
     """Return the first of the fields `names` that is there as a time in UTC, or None.
 
-    Takes seconds or milliseconds since 1970 (as number or as digits) and ISO 8601; without a zone it is UTC.
+    Takes seconds or milliseconds since 1970 (as number or as digits) and ISO 8601 from 1970 on; without a zone it is
+    UTC. The year 1, by which some programs say that there is none, is none.
     """
     for name in names:
         value = record.get(name)
         if value is None or value == "":
             continue
         try:
-            return _moment(value)
+            found = _moment(value)
         except (ValueError, OverflowError, OSError, TypeError) as error:
             raise BadRecordError(
                 f"{name}: got {shown(value)}, allowed seconds or milliseconds since 1970, or ISO 8601"
             ) from error
+        if found is not None:
+            return found
     return None
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: Any) -> datetime | None:
     if isinstance(value, bool):
         raise TypeError
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            found = datetime.fromisoformat(value.strip())
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    if isinstance(value, str):
+        return _written_moment(datetime.fromisoformat(value.strip()))
     seconds = float(value)
     if seconds < 0:
         raise ValueError
     while seconds > _SECONDS_LIMIT and math.isfinite(seconds):
         seconds /= 1000
     return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _written_moment(found: datetime) -> datetime | None:
+    if found.year == _NO_TIME_YEAR:
+        return None
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        # At the ends of the calendar a time has no equal in some zones, and no page could show it there.
+        raise ValueError
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -93,8 +93,8 @@ def test_pairs_that_were_trained_and_withdrawn_since_keep_no_run_from_going_on(
     sft_pairs(20)
     stopped(tiny_model_path, tmp_path)
     prepared = read_state(tmp_path / FOLDER / WORK_FOLDER)
-    due = {prepared.sft.train[index].id for index in drawn(prepared.plan.steps[3:], "sft")}
-    withdrawn, _ = SftPair.objects.exclude(pk__in=due).delete()
+    due = drawn(prepared.plan.steps[3:], "sft")
+    withdrawn, _ = SftPair.objects.exclude(pk__in=[prepared.sft.train[index].id or 0 for index in due]).delete()
     assert withdrawn > 0
     assert resumed(config(tiny_model_path), tmp_path).status == TrainingRun.Status.SUCCEEDED
 

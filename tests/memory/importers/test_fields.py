@@ -43,13 +43,15 @@ def test_fractions_of_a_second_are_kept() -> None:
     assert fields.moment({"at": Decimal("1714564800.25")}, "at") == NOON.replace(microsecond=250_000)
 
 
-@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("value", [None, "", "0001-01-01T00:00:00Z", "0001-01-01"])
 def test_a_missing_time_is_none_and_the_next_name_is_tried(value: Any) -> None:
     assert fields.moment({"at": value}, "at") is None
     assert fields.moment({"at": value, "then": 1714564800}, "at", "then") == NOON
 
 
-@pytest.mark.parametrize("value", ["yesterday", True, -5, float("nan"), float("inf"), [1]])
+@pytest.mark.parametrize(
+    "value", ["yesterday", True, -5, float("nan"), float("inf"), [1], "9999-12-31T23:59:59Z", "1969-12-31"]
+)
 def test_what_is_no_time_is_a_bad_record_that_names_the_field(value: Any) -> None:
     with pytest.raises(BadRecordError, match=r"^at: got .*, allowed seconds or milliseconds since 1970, or ISO 8601$"):
         fields.moment({"at": value}, "at")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Locator, Page, expect
 
 from tests.browser.people import log_in
 from tests.browser.site import Site
@@ -88,11 +88,16 @@ def test_a_discarded_text_is_in_no_decisions_way(page: Page) -> None:
 
 def test_leaving_the_page_asks_first_where_a_text_is_not_saved(page: Page) -> None:
     pair = type_a_response(page)
-    with page.expect_event("dialog") as asked:
-        page.get_by_role("link", name="all fields").click(no_wait_after=True)
-    assert asked.value.type == "beforeunload"
-    asked.value.dismiss()
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
+    page.get_by_role("link", name="all fields").click()
     expect_still_typed(page, pair)
+    assert asked == ["beforeunload"]
 
 
 def test_a_text_that_a_colleague_forestalled_can_still_be_saved(page: Page, browser: Browser, site: Site) -> None:

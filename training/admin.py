@@ -111,7 +111,10 @@ class PairUseAdmin(MachineWrittenAdmin):
     list_filter = [("run", AutocompleteSelectFilter), ("step", RangeNumericFilter), ("used_at", DayRangeFilter)]
     search_fields = ["=sft_pair__id", "=preference_pair__id", "=content_hash"]
     search_help_text = "Number of a pair, or the hash of its text"
-    fields = ["shown_run", "shown_pair", "step", "epoch", "weight", "content_hash", "used_at"]
+    fields = [
+        *("shown_run", "shown_pair", "step", "epoch", "weight", "content_hash", "used_at"),
+        *("was_used", "former_used_timestamp", "former_training_epoch"),
+    ]
 
     @display(description="run", ordering="run")
     def shown_run(self, row: PairUse) -> str:

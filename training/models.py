@@ -161,6 +161,15 @@ class PairUse(models.Model):
     )
     content_hash = models.CharField(max_length=64, help_text="Hash of the text as it was trained.")
     used_at = models.DateTimeField(default=timezone.now)
+    was_used = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text="Whether the pair counted as used when the step took it; unknown where an earlier version wrote it.",
+    )
+    former_used_timestamp = models.DateTimeField(null=True, blank=True, help_text="Time of the pair's use before this.")
+    former_training_epoch = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Epoch of the pair's use before this, from 0."
+    )
 
     objects = PairUseQuerySet.as_manager()
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
+from memory.curation.decisions import reemit
 from memory.curation.editing import edit
 from memory.models import SftPair
 from tests.training.rows import preference_pairs, sft_pairs
@@ -41,6 +43,23 @@ def batch(records: Sequence[Record], *, channel: Channel = "sft", epoch: int = 0
 def sft_records(pairs: list[SftPair]) -> list[Record]:
     records = {record.id: record for record in select_sft(CONFIG).train}
     return [records[pair.pk] for pair in pairs]
+
+
+def used(pair: SftPair, *, epoch: int = 0, step: int = 1, run: TrainingRun | None = None) -> TrainingRun:
+    """Let a run use the pair, a new one unless one is given."""
+    run = run or new_run()
+    record_step(run, step=step, batches=[batch(sft_records([pair]), epoch=epoch)])
+    return run
+
+
+def failed(run: TrainingRun) -> int:
+    run.fail(RuntimeError("out of memory"))
+    return release(run)
+
+
+def mark(pair: SftPair) -> tuple[bool, datetime | None, int | None]:
+    pair.refresh_from_db()
+    return pair.is_used, pair.used_timestamp, pair.training_epoch
 
 
 def test_a_batch_is_marked_with_a_ledger_row_for_each_pair() -> None:
@@ -168,6 +187,96 @@ def test_what_two_failed_runs_have_used_is_free() -> None:
     for _ in range(2):
         run = new_run()
         record_step(run, step=1, batches=[batch(sft_records(pairs))])
-        run.fail(RuntimeError("out of memory"))
-        release(run)
-    assert not SftPair.objects.used().exists()
+        assert failed(run) == 1
+    assert mark(pairs[0]) == (False, None, None)
+
+
+@pytest.fixture
+def reemitted() -> SftPair:
+    """Return a pair that a run trained in its epoch 3, and that a person offered again."""
+    (pair,) = sft_pairs(1)
+    used(pair, epoch=3).succeed(steps=1, metrics={}, evaluation={}, adapter="somewhere")
+    reemit(pairs=SftPair.objects.all(), user=None)
+    return pair
+
+
+def test_a_pair_that_was_to_be_trained_again_still_is_after_failed_runs(reemitted: SftPair) -> None:
+    before = mark(reemitted)
+    assert before[0] is False
+    assert before[1:] != (None, None)
+    for _ in range(2):
+        run = used(reemitted)
+        assert mark(reemitted) != before
+        assert failed(run) == 1
+        assert mark(reemitted) == before
+
+
+def test_a_pair_that_a_resumed_run_used_again_and_again_is_as_it_was_before_it(reemitted: SftPair) -> None:
+    before = mark(reemitted)
+    run = used(reemitted)
+    used(reemitted, epoch=1, step=2, run=run)
+    run.interrupt(KeyboardInterrupt())
+    run.resume()
+    used(reemitted, epoch=2, step=3, run=run)
+    assert failed(run) == 1
+    assert mark(reemitted) == before
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_runs_that_share_a_pair_the_last_to_fail_frees_it(reemitted: SftPair, first: int) -> None:
+    before = mark(reemitted)
+    runs = [used(reemitted), used(reemitted)]
+    assert failed(runs.pop(first)) == 0
+    assert mark(reemitted)[0] is True
+    assert failed(runs.pop()) == 1
+    assert mark(reemitted) == before
+
+
+def test_a_used_pair_that_was_trained_once_more_in_vain_keeps_its_earlier_use() -> None:
+    (pair,) = sft_pairs(1)
+    used(pair, epoch=3).succeed(steps=1, metrics={}, evaluation={}, adapter="somewhere")
+    before = mark(pair)
+    run = used(pair)
+    assert failed(run) == 0
+    assert mark(pair) == before
+
+
+def test_a_pair_that_is_offered_again_while_a_run_trains_it_stays_so_when_that_fails() -> None:
+    (pair,) = sft_pairs(1)
+    used(pair).succeed(steps=1, metrics={}, evaluation={}, adapter="somewhere")
+    before = mark(pair)
+    run = used(pair)
+    reemit(pairs=SftPair.objects.all(), user=None)
+    failed(run)
+    assert mark(pair) == (False, *before[1:])
+
+
+def test_a_preference_pair_goes_back_to_its_earlier_mark_too() -> None:
+    (pair,) = preference_pairs(1)
+    records = select_preference(CONFIG).train
+    for _ in range(2):
+        run = new_run()
+        record_step(run, step=1, batches=[batch(records, channel="preference")])
+        assert failed(run) == 1
+    pair.refresh_from_db()
+    assert (pair.is_used, pair.used_timestamp, pair.training_epoch) == (False, None, None)
+
+
+@pytest.mark.parametrize(("other_ended", "is_free"), [("failed", True), ("succeeded", False)])
+def test_what_an_earlier_version_wrote_is_free_where_no_other_run_has_used_it(other_ended: str, is_free: bool) -> None:
+    (pair,) = sft_pairs(1)
+    used(pair)
+    TrainingRun.objects.update(status=other_ended)
+    run = used(pair)
+    PairUse.objects.update(was_used=None, former_used_timestamp=None, former_training_epoch=None)
+    assert failed(run) == is_free
+    assert mark(pair)[0] is not is_free
+
+
+def test_the_number_of_queries_of_a_release_does_not_grow_with_its_pairs(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+    records = sft_records(sft_pairs(60))
+    for size in (2, 60):
+        run = new_run()
+        record_step(run, step=1, batches=[batch(records[:size])])
+        with django_assert_num_queries(9):
+            assert release(run) == size

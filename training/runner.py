@@ -175,8 +175,10 @@ def _execute(
         run.interrupt(stop)
         raise
     except BaseException as error:
-        run.fail(error)
-        release(run)
+        # A kill between the two would leave used pairs with a run that nobody gives up any more.
+        with transaction.atomic():
+            run.fail(error)
+            release(run)
         if (kept := last_checkpoint(work / CHECKPOINTS)) is None:
             remove_folder(work)
         else:

@@ -21,6 +21,7 @@ from tests.training.runs import config, started
 from training.config import load_config
 from training.models import PairUse, TrainingRun
 from training.run_state import WORK_FOLDER
+from training.trainer.course import StepResult
 from training.trainer.dual import DivergedError
 
 pytestmark = pytest.mark.django_db
@@ -199,6 +200,27 @@ def test_a_run_that_fails_says_why_and_frees_its_pairs(tiny_model_path: str, tmp
     assert failed.uses.count() > 0
     assert SftPair.objects.used().count() == PreferencePair.objects.used().count() == 0
     assert [path.name for path in (tmp_path / "lora" / "test").iterdir()] == [".lock"]
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_kill_while_a_failed_run_frees_its_pairs_leaves_them_to_the_next(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(result: StepResult) -> None:
+        raise RuntimeError("out of memory")
+
+    def die(run: TrainingRun) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("training.runner.release", die)
+        started(config(tiny_model_path), tmp_path, on_step=fail)
+    dead = TrainingRun.objects.get()
+    assert dead.status == TrainingRun.Status.RUNNING
+    assert dead.uses.exists()
+    run = started(config(tiny_model_path, max_steps=2), tmp_path)
+    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run))
+    assert set(PreferencePair.objects.used()) == set(PairUse.objects.preference_pairs_of(run))
 
 
 @pytest.mark.usefixtures("pool")

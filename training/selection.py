@@ -77,7 +77,7 @@ def takes_part(config: TrainingConfig, channel: Channel, *, trained: int, held_o
     name, minimum = (
         ("memory", config.min_sft_pairs) if channel == "sft" else ("preference", config.min_preference_pairs)
     )
-    is_off = channel == "sft" and config.sft_weight == 0 and config.batch_mixing != "alternating"
+    is_off = channel == "sft" and config.sft_weight == 0
     if trained >= minimum and not is_off:
         return True
     if is_off or config.allow_one_channel:
@@ -96,10 +96,12 @@ def check_not_both_empty(config: TrainingConfig, sft: int, preference: int) -> N
 
     """
     if not sft and not preference:
+        allowed = [f"{config.min_preference_pairs} or more preference pairs (min_preference_pairs)"]
+        if config.sft_weight > 0:
+            allowed.insert(0, f"{config.min_sft_pairs} or more memory pairs (min_sft_pairs)")
         raise NotEnoughPairs(
-            "no channel has enough pairs to train, allowed "
-            f"{config.min_sft_pairs} or more memory pairs (min_sft_pairs) or {config.min_preference_pairs} or more "
-            "preference pairs (min_preference_pairs); `manage.py pair_stats` shows what there is"
+            f"no channel has enough pairs to train, allowed {' or '.join(allowed)}; `manage.py pair_stats` shows what "
+            "there is"
         )
 
 

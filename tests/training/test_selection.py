@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.utils import timezone
@@ -16,6 +16,7 @@ from training.config import TrainingConfig
 from training.datasets import is_held_out
 from training.jsonl import PairsFileError
 from training.preference_groups import GROUPS_BY_SOURCE
+from training.sampling.schedule import Mixing
 from training.selection import NotEnoughPairs, retention_pairs, select_pools, select_preference, select_sft
 
 pytestmark = pytest.mark.django_db
@@ -201,13 +202,24 @@ def test_a_channel_may_be_left_out_where_the_config_allows_it_but_not_both() -> 
         select_pools(config(allow_one_channel=True, min_sft_pairs=4, min_preference_pairs=3))
 
 
-def test_a_channel_that_is_never_drawn_needs_no_pairs_and_has_none_to_train() -> None:
+@pytest.mark.parametrize("mixing", get_args(Mixing))
+def test_a_channel_that_is_never_drawn_needs_no_pairs_and_has_none_to_train(mixing: Mixing) -> None:
     sft_pairs(2)
     preference_pairs(2)
-    off = {"sft_weight": 0.0, "preference_weight": 1.0}
+    off = {"sft_weight": 0.0, "preference_weight": 1.0, "batch_mixing": mixing}
     assert select_sft(config(**off, min_sft_pairs=9)).train == ()
     assert select_sft(config(**off)).train == ()
-    assert len(select_sft(config(**off, batch_mixing="alternating")).train) == 2
+    pools = select_pools(config(**off, min_sft_pairs=9))
+    assert (len(pools.sft.train), len(pools.preference.train)) == (0, 2)
+
+
+def test_a_channel_that_is_never_drawn_is_not_asked_for_pairs() -> None:
+    sft_pairs(2)
+    off = {"sft_weight": 0.0, "preference_weight": 1.0, "allow_one_channel": True}
+    with pytest.raises(
+        NotEnoughPairs, match=r"to train, allowed 1 or more preference pairs \(min_preference_pairs\); `manage"
+    ):
+        select_pools(config(**off))
 
 
 class TestRetentionPairs:

@@ -85,7 +85,8 @@ class TrainingConfig(Section):
     batch_mixing: Literal["interleaved", "mixed", "alternating"] = Field(
         "interleaved",
         description="interleaved keeps the shares at every prefix of the run; mixed puts a batch of each channel into "
-        "every step, weighted by the shares; alternating takes strict turns, whatever the shares.",
+        "every step, weighted by the shares; alternating takes strict turns, whatever the shares. With a share of 0 "
+        "the memory channel takes no step in any of them.",
     )
     sft_batch_size: int = Field(8, ge=1, description="Memory pairs in a step.")
     preference_batch_size: int = Field(4, ge=1, description="Preference pairs in a step; each has two answers.")

@@ -20,6 +20,7 @@ from training.selection import (
     preference_pool,
     sft_pool,
     takes_part,
+    texts_with_a_side_held_out,
 )
 
 _CHUNK = 2000
@@ -93,6 +94,8 @@ def _size(
     # A text that is held out is trained from no other conversation, whatever the filters.
     held_out_texts = {text for text, is_out, _ in _rows(trainable, share=share) if is_out} if share else set()
     is_preference = trainable.model is PreferencePair
+    if is_preference:
+        held_out_texts |= texts_with_a_side_held_out(trainable, share=share)
     trained = held_out = 0
     for text, is_out, (confidence, source, review_status) in _rows(filtered_pairs(trainable, filters), share=share):
         held_out += is_out

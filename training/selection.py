@@ -20,6 +20,7 @@ _Record = TypeVar("_Record", bound=Record)
 
 # What names a conversation in every database it is imported into.
 CONVERSATION_KEY = ("conversation__source_system", "conversation__external_id")
+_SIDES = tuple(f"{side}_message__{name}" for side in ("chosen", "rejected") for name in CONVERSATION_KEY)
 _CHUNK = 2000
 
 
@@ -120,7 +121,8 @@ def preference_pool(config: TrainingConfig) -> Pool[PreferenceRecord]:
     share = config.evaluation.validation_share
     if config.preference_jsonl is None:
         # No two preference pairs have the same text, so none can have that of a held-out one.
-        pool = _divided(list(_preference_records(config.preference_filters)), share=share)
+        kept_out = texts_with_a_side_held_out(PreferencePair.objects.trainable(), share=share)
+        pool = _divided(list(_preference_records(config.preference_filters)), share=share, kept_out=kept_out)
     else:
         path = pairs_path("preference_jsonl", config.preference_jsonl, data_dir=settings.DATA_DIR)
         pool = _from_file(preference_jsonl(path), config.preference_filters, share=share)
@@ -233,6 +235,23 @@ def _texts_held_out(records: Sequence[SftRecord], *, share: float) -> set[str]:
         text
         for text, system, external_id in rows.iterator(chunk_size=_CHUNK)
         if is_held_out(conversation_name(system, external_id) or text, share=share)
+    }
+
+
+def texts_with_a_side_held_out(pairs: TrainingPairQuerySet[PreferencePair], *, share: float) -> set[str]:
+    """Return the content hashes of those of `pairs` of which an answer was given in a held-out conversation.
+
+    Only the replay buffer sets answers of two conversations against each other. Where the pair's own conversation is
+    trained and the other one held out, the pair is neither trained nor measured: one of its answers would be learned.
+    """
+    if not share:
+        return set()
+    replayed = pairs.filter(source=PreferencePair.Source.REPLAY).values_list("content_hash", *_SIDES)
+    return {
+        text
+        for text, *sides in replayed.iterator(chunk_size=_CHUNK)
+        for name in (conversation_name(*sides[:2]), conversation_name(*sides[2:]))
+        if name is not None and is_held_out(name, share=share)
     }
 
 

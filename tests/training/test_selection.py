@@ -10,11 +10,12 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from memory.models import PreferencePair, ReviewStatus, SftPair
+from memory.models import Conversation, Message, PreferencePair, ReviewStatus, SftPair
 from tests.training.rows import conversation, preference_pairs, sft_pairs
 from training.config import TrainingConfig
 from training.datasets import is_held_out
 from training.jsonl import PairsFileError
+from training.pool_sizes import pool_sizes
 from training.preference_groups import GROUPS_BY_SOURCE
 from training.sampling.schedule import Mixing
 from training.selection import NotEnoughPairs, retention_pairs, select_pools, select_preference, select_sft
@@ -35,6 +36,10 @@ def conversation_key(*, held_out: bool, number: int = 0) -> str:
     """Return the id of the first, or `number`-th, conversation that a share of one half holds out, or does not."""
     names = (f"talk {index}" for index in range(1000))
     return [name for name in names if is_held_out(f"test:{name}", share=0.5) is held_out][number]
+
+
+def answer_in(talk: Conversation) -> Message:
+    return Message.objects.create(conversation=talk, external_id="answer", role="assistant", content="Yes.")
 
 
 HALF: dict[str, Any] = {"evaluation": {"validation_share": 0.5}}
@@ -158,6 +163,26 @@ def test_a_held_out_text_stays_untrained_where_a_filter_hides_it_tonight() -> No
     SftPair.objects.update(content_hash="f" * 64)
     with pytest.raises(NotEnoughPairs, match=r"^the memory channel has 0 pairs to train \(0 more are held out\)"):
         select_sft(config(**HALF, sft_filters={"min_confidence": 0.5}))
+
+
+@pytest.mark.parametrize("side", ["chosen_message", "rejected_message"])
+def test_a_preference_pair_with_an_answer_of_a_held_out_conversation_is_not_trained(side: str) -> None:
+    held, own, third = (
+        conversation(conversation_key(held_out=held_out, number=number))
+        for held_out, number in ((True, 0), (False, 0), (False, 1))
+    )
+    elsewhere, here, there = (answer_in(talk) for talk in (held, own, third))
+    other = "rejected_message" if side == "chosen_message" else "chosen_message"
+    preference_pairs(1, source="replay", conversation=own, **{side: elsewhere, other: here})
+    (kept,) = preference_pairs(1, source="replay", conversation=own, chosen_message=here, rejected_message=there)
+    (measured,) = preference_pairs(
+        1, source="replay", conversation=held, chosen_message=elsewhere, rejected_message=there
+    )
+    pool = select_preference(config(**HALF))
+    assert [record.id for record in pool.train] == [kept.pk]
+    assert [record.id for record in pool.held_out] == [measured.pk]
+    sizes = pool_sizes(config(**HALF), using="default").preference
+    assert (sizes.trained, sizes.held_out) == (1, 1)
 
 
 def test_a_rejected_pair_holds_out_no_other() -> None:

@@ -11,7 +11,7 @@ from memory.bulk import text_list
 from memory.models import PreferencePair, ReviewStatus, SftPair
 from memory.models.querysets import TrainingPairQuerySet
 from training.config import ChannelFilters, TrainingConfig
-from training.datasets import Chat, PreferenceRecord, Record, SftRecord, is_held_out
+from training.datasets import Chat, PreferenceRecord, Record, SftRecord, held_out_key, is_held_out
 from training.jsonl import BadLine, PairsFile, pairs_path, preference_jsonl, sft_jsonl
 from training.preference_groups import preference_group
 from training.sampling.plan import Channel
@@ -256,8 +256,7 @@ def texts_with_a_side_held_out(pairs: TrainingPairQuerySet[PreferencePair], *, s
 
 
 def _is_held_out(record: Record, *, share: float) -> bool:
-    # A pair that came without its conversation is its own.
-    return is_held_out(record.conversation or record.content_hash, share=share)
+    return is_held_out(held_out_key(record), share=share)
 
 
 def conversation_name(source_system: str | None, external_id: str | None) -> str | None:

@@ -3,7 +3,7 @@
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from memory.models import PreferencePair, SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from tests.training.runs import config, started
 from training.config import load_config
+from training.datasets import Chat
 from training.models import PairUse, TrainingRun
 from training.run_state import WORK_FOLDER
 from training.trainer.course import StepResult
 from training.trainer.dual import DivergedError
+from training.trainer.tokenization import Tokenization
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +62,24 @@ def test_a_run_marks_its_pairs_and_leaves_an_adapter(tiny_model_path: str, tmp_p
     assert set(PairUse.objects.memory_pairs_of(run).values_list("pk", flat=True)) == used["sft"]
     assert set(PairUse.objects.preference_pairs_of(run).values_list("pk", flat=True)) == used["preference"]
     assert run.uses.values("step").distinct().count() == 10
+
+
+@pytest.mark.usefixtures("pool")
+def test_only_what_a_run_draws_is_tokenised(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenised: list[str] = []
+    tokenise = Tokenization.prompt_and_answers
+
+    def noted(self: Tokenization, prompt: Chat, answers: Sequence[Chat]) -> tuple[list[int], list[list[int]]]:
+        tokenised.extend(answer[0]["content"] for answer in answers)
+        return tokenise(self, prompt, answers)
+
+    monkeypatch.setattr(Tokenization, "prompt_and_answers", noted)
+    started(config(tiny_model_path, max_steps=2), tmp_path)
+    memory = SftPair.objects.used().values_list("response", flat=True)
+    reward = PreferencePair.objects.used().values_list("chosen", "rejected")
+    assert sorted(tokenised) == sorted([*memory, *(text for pair in reward for text in pair)])
 
 
 @pytest.mark.usefixtures("pool")

@@ -150,6 +150,12 @@ class EvaluationConfig(Section):
         description="Share of conversations kept out of training. Which ones depends on a hash, so that none moves "
         "into training on another night.",
     )
+    max_held_out: int = Field(
+        500,
+        ge=1,
+        description="At most so many held-out pairs of each channel are measured, those whose conversations have the "
+        "smallest hashes, so that they stay the same ones. The others are kept out of training all the same.",
+    )
     probes_path: str | None = Field(
         None,
         description="JSON file with recall probes, a list `facts` as `memory/demo/README.md` explains it; the path "

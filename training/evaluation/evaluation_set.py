@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.config.schema import TrainingConfig
-from training.datasets import Chat, PreferenceRecord, SftRecord
+from training.datasets import Chat, PreferenceRecord, SftRecord, measured
 from training.evaluation.probes import Probe, load_probes
 
 
@@ -27,7 +27,9 @@ def load_evaluation_set(
     sft: tuple[SftRecord, ...],
     preference: tuple[PreferenceRecord, ...],
 ) -> EvaluationSet:
-    """Return the held-out pairs with the probes and the general text of the config, whose paths start at `base_dir`.
+    """Return what the config measures of the held-out pairs, with its probes and its general text.
+
+    `sft` and `preference` are all held-out pairs; the config's paths start at `base_dir`.
 
     Raises:
         ValueError: a file that the config names is missing or malformed.
@@ -36,8 +38,8 @@ def load_evaluation_set(
     settings = config.evaluation
     return EvaluationSet(
         probes=load_probes(base_dir / settings.probes_path) if settings.probes_path else (),
-        sft=sft,
-        preference=preference,
+        sft=measured(sft, most=settings.max_held_out),
+        preference=measured(preference, most=settings.max_held_out),
         general_text=load_chats(base_dir / settings.general_text_path, "drift") if settings.general_text_path else (),
         max_new_tokens=settings.max_new_tokens,
     )

@@ -1,6 +1,6 @@
 """The batches of an optimiser step as tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,10 +82,15 @@ class MicroBatch:
         return replace(self, inputs=inputs, **moved)
 
 
-def sft_examples(records: Sequence[SftRecord], tokenization: Tokenization) -> list[Example]:
-    """Return the memory records as tokens."""
+def sft_examples(
+    records: Sequence[SftRecord], tokenization: Tokenization, *, drawn: Collection[int] | None = None
+) -> list[Example]:
+    """Return the memory records as tokens; those outside of the positions `drawn`, where given, have none."""
     examples = []
     for index, record in enumerate(records):
+        if drawn is not None and index not in drawn:
+            examples.append(Example("sft", index, ()))
+            continue
         prompt, (completion,) = tokenization.prompt_and_answers(record.prompt, [record.completion])
         examples.append(Example("sft", index, (_sequence(prompt, completion),), record.conversation))
     return examples
@@ -100,10 +105,15 @@ def retention_examples(chats: Sequence[tuple[Chat, Chat]], tokenization: Tokeniz
     return examples
 
 
-def preference_examples(records: Sequence[PreferenceRecord], tokenization: Tokenization) -> list[Example]:
-    """Return the preference records as tokens."""
+def preference_examples(
+    records: Sequence[PreferenceRecord], tokenization: Tokenization, *, drawn: Collection[int] | None = None
+) -> list[Example]:
+    """Return the preference records as tokens; those outside of the positions `drawn`, where given, have none."""
     examples = []
     for index, record in enumerate(records):
+        if drawn is not None and index not in drawn:
+            examples.append(Example("preference", index, ()))
+            continue
         prompt, answers = tokenization.prompt_and_answers(record.prompt, [record.chosen, record.rejected])
         sequences = tuple(_sequence(prompt, answer) for answer in answers)
         examples.append(Example("preference", index, sequences, record.conversation))

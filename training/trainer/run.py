@@ -20,6 +20,7 @@ from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.progress import held_out_progress
 from training.evaluation.report import Measurement, comparison, measure
 from training.sampling.plan import Channel, RunPlan
+from training.sampling.steps import drawn
 from training.trainer.adapters import StartingPoint, checksum, start_adapter
 from training.trainer.arguments import dpo_arguments
 from training.trainer.base_model import load_base_model
@@ -166,8 +167,9 @@ def _trainer(
     tokenization = Tokenization(tokenizer, max_length=config.max_length)
     batching = _batching(config, start, tokenizer.pad_token_id)
     course = Course(
-        sft=sft_examples(data.sft, tokenization),
-        preference=preference_examples(data.preference, tokenization),
+        # Of a long memory a run draws a part, and only that is worth its tokens.
+        sft=sft_examples(data.sft, tokenization, drawn=set(drawn(plan.steps, "sft"))),
+        preference=preference_examples(data.preference, tokenization, drawn=set(drawn(plan.steps, "preference"))),
         steps=plan.steps,
         rates={"sft": config.sft_learning_rate, "preference": config.preference_learning_rate},
         shares={"sft": config.sft_weight, "preference": config.preference_weight},

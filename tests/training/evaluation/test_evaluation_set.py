@@ -1,6 +1,7 @@
 """The evaluation set comes from the files that the config names; a bad one is named."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,18 @@ def test_a_probe_file_that_cannot_be_read_is_named(tmp_path: Path, content: str 
         (tmp_path / "probes.json").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"probes\.json: [^\n]+$"):
         loaded(tmp_path, probes_path="probes.json")
+
+
+def test_of_many_held_out_pairs_the_same_few_are_measured_as_more_come_in() -> None:
+    config = TrainingConfig.model_validate({"model_name_or_path": "any", "evaluation": {"max_held_out": 3}})
+    measured: list[set[str]] = []
+    for count in range(1, 30):
+        memory = tuple(sft_record(number) for number in range(count))
+        reward = tuple(preference_record(number) for number in range(count))
+        given = load_evaluation_set(config, base_dir=Path(), sft=memory, preference=reward)
+        assert len(given.sft) == len(given.preference) == min(count, 3)
+        assert list(given.sft) == [record for record in memory if record in given.sft]
+        measured.append({record.content_hash for record in given.sft})
+    for number, (before, after) in enumerate(pairwise(measured), start=1):
+        assert after - before <= {sft_record(number).content_hash}
+    assert measured[3] != measured[-1]

@@ -6,10 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from training.trainer.batches import Batching, Example
+from tests.training.records import preference_record, sft_record
+from training.trainer.batches import Batching, Example, preference_examples, sft_examples
 from training.trainer.packing import TokenSequence
 from training.trainer.pair_scores import completion_log_probs
 from training.trainer.scoring import add_placed_head, score_tokens
+from training.trainer.tokenization import Tokenization
 from training.trainer.tree_attention import use_tree_attention
 
 CONTEXT = tuple(range(10, 50))
@@ -109,3 +111,15 @@ def test_a_step_is_divided_into_at_least_so_many_parts() -> None:
 
 def test_the_tokenizer_of_the_fixture_has_the_ids_used_here(tiny_model_path: str) -> None:
     assert len(AutoTokenizer.from_pretrained(tiny_model_path)) > 95
+
+
+def test_pairs_that_are_not_drawn_keep_their_place_without_tokens(tiny_model_path: str) -> None:
+    tokenization = Tokenization(AutoTokenizer.from_pretrained(tiny_model_path), max_length=64)
+    memory, reward = [sft_record(number) for number in range(4)], [preference_record(number) for number in range(4)]
+    for whole, part in (
+        (sft_examples(memory, tokenization), sft_examples(memory, tokenization, drawn={1, 3})),
+        (preference_examples(reward, tokenization), preference_examples(reward, tokenization, drawn={1, 3})),
+    ):
+        assert [example.index for example in part] == [0, 1, 2, 3]
+        assert [len(example.sequences) > 0 for example in part] == [False, True, False, True]
+        assert (part[1], part[3]) == (whole[1], whole[3])

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
@@ -186,6 +188,39 @@ def test_a_model_that_is_not_there_is_an_error_of_one_line(config_path: Path) ->
     with pytest.raises(CommandError, match=r"^model_name_or_path: /none.* cannot be loaded: [^\n]+$"):
         call("--config", config_path)
     assert TrainingRun.objects.get().status == TrainingRun.Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind"),
+    [
+        ("ACCELERATE_USE_FSDP", "FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "DEEPSPEED"),
+        ("ACCELERATE_USE_MEGATRON_LM", "MEGATRON_LM"),
+    ],
+)
+def test_processes_that_share_a_model_are_refused_in_one_line(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, kind: str
+) -> None:
+    sft_pairs(6)
+    preference_pairs(6)
+    monkeypatch.setenv(flag, "true")
+    with pytest.raises(
+        CommandError,
+        match=rf"^accelerate launch: got the distributed type {kind}, allowed one process, or data parallel ones, each "
+        r"with the whole model \(MULTI_CPU or MULTI_GPU\); docs/scaling.md says why$",
+    ) as refused:
+        call("--config", config_path)
+    assert refused.value.returncode == 1
+    assert not TrainingRun.objects.exists()
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit):
+        call("--config", config_path)
+
+
+def test_processes_on_other_processors_are_refused_as_well(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PartialState(cpu=True), "distributed_type", DistributedType.XLA)
+    with pytest.raises(CommandError, match=r"^accelerate launch: got the distributed type XLA, allowed one process"):
+        call("--config", config_path)
 
 
 def test_a_dry_run_never_imports_torch() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -26,9 +26,6 @@ from training.trainer.packed_losses import PackedLosses
 from training.trainer.retention import Retention
 from training.trainer.scoring import add_placed_head
 from training.trainer.step_end import Measure, StepEnd
-
-# Where the processes hold whole layers, which the fused LoRA product needs.
-_WHOLE_LAYERS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 class DivergedError(RuntimeError):
@@ -81,11 +78,9 @@ class DualChannelTrainer(PackedLosses):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.add_callback(StepEnd(self, measure))
-        whole = self.accelerator.distributed_type in _WHOLE_LAYERS
         product_dtype = torch.bfloat16 if args.bf16 else self.model.get_base_model().dtype
-        add_placed_head(self.model.get_base_model(), head_dtype=product_dtype if whole else None)
-        if whole:
-            fuse_lora(self.model, dtype=product_dtype)
+        add_placed_head(self.model.get_base_model(), head_dtype=product_dtype)
+        fuse_lora(self.model, dtype=product_dtype)
 
     def get_train_dataloader(self) -> DataLoader[Example]:
         """Return this process's part of the planned steps, in their order.

@@ -1,12 +1,45 @@
 """The processes of one run, as `accelerate launch` starts them."""
 
+import os
 from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list, parse_flag_from_env
 
 _Value = TypeVar("_Value")
+
+# Each process holds the whole model; only gradients travel.
+_WHOLE_MODELS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+# How `accelerate launch` asks for the others, of which the state knows only once a trainer is made.
+_SHARDED = {
+    "ACCELERATE_USE_FSDP": DistributedType.FSDP,
+    "ACCELERATE_USE_DEEPSPEED": DistributedType.DEEPSPEED,
+    "ACCELERATE_USE_MEGATRON_LM": DistributedType.MEGATRON_LM,
+}
+
+
+class LaunchError(ValueError):
+    """The processes were started in a way that the trainer cannot work in; says which are allowed."""
+
+
+def check_launch() -> None:
+    """Refuse processes that do not each hold the whole model; to be called in each of them, before anything else.
+
+    Raises:
+        LaunchError: they do not; the processes beside the first one exit without a word.
+
+    """
+    asked = [kind for flag, kind in _SHARDED.items() if parse_flag_from_env(flag)]
+    kind = asked[0] if asked else _state().distributed_type
+    if kind in _WHOLE_MODELS:
+        return
+    if os.environ.get("RANK", "0") != "0":
+        raise SystemExit(1)
+    raise LaunchError(
+        f"accelerate launch: got the distributed type {kind.value}, allowed one process, or data parallel ones, each "
+        f"with the whole model (MULTI_CPU or MULTI_GPU); docs/scaling.md says why"
+    )
 
 
 def is_main_process() -> bool:

@@ -64,8 +64,9 @@ class Command(RichCommand):
                 report = planned_run(loaded, config_path=config, places=_places())
             else:
                 # Torch takes seconds to import; a dry run does without.
-                from training.trainer.processes import is_main_process
+                from training.trainer.processes import check_launch, is_main_process
 
+                check_launch()
                 if not is_main_process():
                     follow()
                     return

@@ -200,6 +200,13 @@ def test_a_run_of_one_channel_is_a_run(tiny_model_path: str, tmp_path: Path) -> 
     assert run.metrics["preference"]["batches"] == 3
 
 
+def test_a_mixed_run_of_one_channel_counts_its_loss_whole(tiny_model_path: str, tmp_path: Path) -> None:
+    preference_pairs(8)
+    run = started(config(tiny_model_path, allow_one_channel=True, batch_mixing="mixed", max_steps=2), tmp_path)
+    assert [step["preference/factor"] for step in run.metrics["steps"]] == [1.0, 1.0]
+    assert run.uses.filter(step=1).aggregate(Sum("weight"))["weight__sum"] == pytest.approx(1.0)
+
+
 @pytest.mark.usefixtures("pool")
 def test_a_second_run_finds_nothing_unused(tiny_model_path: str, tmp_path: Path) -> None:
     started(config(tiny_model_path), tmp_path)

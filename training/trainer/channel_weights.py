@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from training.config.schema import MIN_PREFERENCE_WEIGHT, TrainingConfig
@@ -23,7 +23,8 @@ _LARGEST_RATIO = 2.0
 class ChannelWeights:
     """The factor on each channel's loss.
 
-    In a mixed run that is the channel's weight; elsewhere it is 1, since there the schedule keeps the shares. With
+    In a mixed step of both that is the channel's weight; elsewhere it is 1: a channel alone has the step to itself, and
+    where channels take turns the schedule keeps the shares. With
     `normalize_losses` the loss is divided by its running mean. With `dynamic_weighting` the weights move to the
     channel whose loss falls less: dynamic weight average, Liu et al. 2019, arXiv 1803.10704, with preference never
     under 0.5.
@@ -72,10 +73,11 @@ class ChannelWeights:
         preference = max(pull["preference"] / (pull["sft"] + pull["preference"]), MIN_PREFERENCE_WEIGHT)
         return {"sft": 1 - preference, "preference": preference}
 
-    def factor(self, channel: Channel) -> float:
-        """Return what the channel's raw loss is multiplied by in the step's loss."""
-        weight = self.weights()[channel]
-        return self.scale(channel) * (weight if self._mixed else weight / self._base[channel])
+    def factor(self, channel: Channel, *, among: Collection[Channel]) -> float:
+        """Return what the channel's raw loss is multiplied by in the loss of a step that the channels `among` take."""
+        weights = self.weights()
+        whole = sum(weights[each] for each in among) if self._mixed else self._base[channel]
+        return self.scale(channel) * weights[channel] / whole
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs, as JSON."""

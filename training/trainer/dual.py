@@ -138,7 +138,7 @@ class DualChannelTrainer(PackedLosses):
         batches = [batch.to(self.accelerator.device) for batch in batches]
         totals = self.totals(batches)
         self._begin_weights(model, batches, totals)
-        factors = {channel: self.course.weights.factor(channel) for channel in self._trained}
+        factors = {channel: self.course.weights.factor(channel, among=self._trained) for channel in self._trained}
         metrics = StepMetrics()
         tasks: list[Callable[[], torch.Tensor]] = []
         retention = self.course.retention

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from training.config import TrainingConfig
+from training.sampling.plan import Channel
 from training.trainer.channel_weights import ChannelWeights
 
 
 def weights(**changes: Any) -> ChannelWeights:
     return ChannelWeights(TrainingConfig.model_validate({"model_name_or_path": "any", **changes}))
+
+
+BOTH: tuple[Channel, ...] = ("sft", "preference")
 
 
 def fed(given: ChannelWeights, *, sft: list[float], preference: list[float]) -> ChannelWeights:
@@ -22,12 +26,17 @@ def fed(given: ChannelWeights, *, sft: list[float], preference: list[float]) -> 
 
 def test_without_options_a_loss_counts_as_it_is() -> None:
     given = fed(weights(), sft=[3.0] * 30, preference=[0.5] * 30)
-    assert (given.factor("sft"), given.factor("preference")) == (1.0, 1.0)
+    assert tuple(given.factor(channel, among=BOTH) for channel in BOTH) == (1.0, 1.0)
 
 
 def test_in_a_mixed_run_a_loss_counts_by_its_channels_weight() -> None:
     given = weights(batch_mixing="mixed")
-    assert (given.factor("sft"), given.factor("preference")) == (0.4, 0.6)
+    assert tuple(given.factor(channel, among=BOTH) for channel in BOTH) == (0.4, 0.6)
+
+
+@pytest.mark.parametrize("channel", BOTH)
+def test_in_a_mixed_run_a_channel_alone_in_its_step_counts_whole(channel: Channel) -> None:
+    assert weights(batch_mixing="mixed").factor(channel, among=(channel,)) == 1.0
 
 
 def test_a_normalised_loss_is_divided_by_its_running_mean() -> None:
@@ -74,7 +83,7 @@ def test_weights_stay_until_both_channels_have_been_seen_often_enough() -> None:
 def test_a_run_of_one_channel_has_nothing_to_move() -> None:
     given = weights(dynamic_weighting=True, sft_weight=0.0, preference_weight=1.0)
     assert not given.is_dynamic
-    assert given.factor("preference") == 1.0
+    assert given.factor("preference", among=BOTH) == 1.0
 
 
 def test_a_restored_state_goes_on_where_it_was() -> None:
@@ -85,5 +94,5 @@ def test_a_restored_state_goes_on_where_it_was() -> None:
     fed(first, sft=[2.0] * 10 + [1.0] * 10, preference=[1.0] * 20)
     second = weights(**settings)
     second.restore(first.state())
-    assert second.factor("sft") == first.factor("sft") != 1.0
+    assert second.factor("sft", among=BOTH) == first.factor("sft", among=BOTH) != 1.0
     assert second.weights() == first.weights()

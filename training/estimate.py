@@ -33,6 +33,8 @@ LOGIT_COPIES = 3
 _DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 # The frozen copy of a continued adapter, which is the reference.
 BYTES_PER_FROZEN_PARAMETER = 4
+# Of a frozen weight that the products in bfloat16 would otherwise convert at every step.
+BYTES_PER_CONVERTED_PARAMETER = 2
 # Never adapted, whatever `target_modules` says: PEFT's all-linear leaves out the head, and embeddings are not linear.
 _UNADAPTED = ("embed_tokens", "wte", "lm_head")
 
@@ -65,13 +67,16 @@ def estimate_memory(prepared: PreparedRun, *, models_dir: Path) -> MemoryEstimat
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     number = _DTYPE_BYTES[config.dtype]
     weights = number * sum(math.prod(shape) for shape in shapes.values())
-    adapted = config.lora.r * sum(sum(shape) for name, shape in shapes.items() if _is_adapted(name, shape, config))
+    targets = [shape for name, shape in shapes.items() if _is_adapted(name, shape, config)]
+    adapted = config.lora.r * sum(sum(shape) for shape in targets)
+    converted = settings["vocab_size"] * settings["hidden_size"] + sum(math.prod(shape) for shape in targets)
+    copies = BYTES_PER_CONVERTED_PARAMETER * converted if _converts(config) else 0
     frozen = 0 if prepared.adapter is None else BYTES_PER_FROZEN_PARAMETER
     per_layer = ACTIVATIONS_PER_CHECKPOINTED_LAYER if config.gradient_checkpointing else ACTIVATIONS_PER_LAYER
     per_token = settings["hidden_size"] * settings["num_hidden_layers"] * per_layer * number
     per_scored_token = settings["vocab_size"] * LOGIT_COPIES * 4
-    batch = max(tokens.all * per_token + tokens.scored * per_scored_token for tokens in _batches(prepared))
-    return MemoryEstimate(round(weights + adapted * (BYTES_PER_TRAINED_PARAMETER + frozen) + batch))
+    batch = max(tokens.all * per_token + tokens.scored * per_scored_token for tokens in _steps(prepared))
+    return MemoryEstimate(round(weights + copies + adapted * (BYTES_PER_TRAINED_PARAMETER + frozen) + batch))
 
 
 def expected_seconds(prepared: PreparedRun) -> float | None:
@@ -100,15 +105,19 @@ def characters_of(prepared: PreparedRun, step: PlannedStep, channels: Sequence[C
     )
 
 
-def _batches(prepared: PreparedRun) -> Iterator[_Tokens]:
-    """Yield the tokens of each batch of the plan that pass through the model at once."""
-    # Accumulation divides a batch into so many that follow one another.
+def _converts(config: TrainingConfig) -> bool:
+    """Return whether a frozen weight may have a copy in bfloat16 beside it; what `auto` comes to is not known here."""
+    return config.dtype == "float32" and config.mixed_precision != "no" and config.quantization == "none"
+
+
+def _steps(prepared: PreparedRun) -> Iterator[_Tokens]:
+    """Yield the tokens of each step of the plan that pass through the model at once: of both channels, where mixed."""
+    # Accumulation divides a step into so many parts that follow one another.
     parts = prepared.config.gradient_accumulation_steps
     for step in prepared.plan.steps:
-        for batch in step.batches:
-            pool = prepared.records(batch.channel)
-            pairs = [_tokens(pool[index], prepared.config) for index in batch.indices]
-            yield _Tokens(sum(pair.all for pair in pairs) / parts, sum(pair.scored for pair in pairs) / parts)
+        records = [prepared.records(batch.channel)[index] for batch in step.batches for index in batch.indices]
+        pairs = [_tokens(record, prepared.config) for record in records]
+        yield _Tokens(sum(pair.all for pair in pairs) / parts, sum(pair.scored for pair in pairs) / parts)
 
 
 def _tokens(record: Record, config: TrainingConfig) -> _Tokens:

@@ -1,9 +1,11 @@
 """What a run will need, from files alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -56,6 +58,31 @@ def test_each_saving_saves(tiny_model_path: str, tmp_path: Path) -> None:
     assert estimated(prepared(tiny_model_path, max_length=16), tmp_path) < plain
     assert estimated(prepared(tiny_model_path, lora={"target_modules": ["q_proj"]}), tmp_path) < plain
     assert estimated(prepared(tiny_model_path, adapter=tmp_path), tmp_path) > plain
+
+
+def test_both_batches_of_a_mixed_step_are_in_memory_at_once(tiny_model_path: str, tmp_path: Path) -> None:
+    mixed = prepared(tiny_model_path).plan.steps[1]
+
+    def of_step(*batches: PlannedBatch) -> int:
+        run = prepared(tiny_model_path)
+        return estimated(replace(run, plan=replace(run.plan, steps=(PlannedStep(batches),))), tmp_path)
+
+    without = of_step()
+    apart = sum(of_step(batch) - without for batch in mixed.batches)
+    assert of_step(*mixed.batches) - without == pytest.approx(apart, abs=2)
+
+
+def test_weights_that_are_converted_have_a_copy(tiny_model_path: str, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_path)
+    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+    plain = estimated(prepared(tiny_model_path), tmp_path)
+    for mixed_precision in ("auto", "bf16"):
+        assert estimated(prepared(tiny_model_path, mixed_precision=mixed_precision), tmp_path) == plain + 2 * linear
+    narrow = {
+        estimated(prepared(tiny_model_path, dtype="bfloat16", mixed_precision=mixed_precision), tmp_path)
+        for mixed_precision in ("no", "bf16")
+    }
+    assert len(narrow) == 1
 
 
 def test_a_model_that_is_not_here_has_no_estimate(tmp_path: Path) -> None:

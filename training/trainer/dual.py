@@ -23,6 +23,7 @@ from training.trainer.checkpoints import STATE
 from training.trainer.course import Course, StepMetrics, StepResult
 from training.trainer.lora_linear import fuse_lora
 from training.trainer.packed_losses import PackedLosses
+from training.trainer.processes import is_divided, tokens_of_all
 from training.trainer.retention import Retention
 from training.trainer.scoring import add_placed_head
 from training.trainer.step_end import Measure, StepEnd
@@ -57,10 +58,10 @@ class DualChannelTrainer(PackedLosses):
         self.batching = batching
         self.stopped: set[Channel] = set()
         self.stop_requested = False
-        self.tokens_seen = 0
+        self.tokens_seen = 0.0
         self.first_losses: dict[int, float] = {}
         self.used: dict[Channel, set[int]] = {"sft": set(), "preference": set()}
-        self._step_tokens = 0
+        self._step_tokens = 0.0
         self._on_step = on_step
         self._step_metrics: dict[str, float] = {}
         self._trained: tuple[Channel, ...] = ()
@@ -93,7 +94,7 @@ class DualChannelTrainer(PackedLosses):
         for planned in self.course.steps:
             own = []
             for batch in planned.batches:
-                part = batch.indices[rank::count] if len(batch.indices) % count == 0 else batch.indices
+                part = batch.indices[rank::count] if is_divided(batch, processes=count) else batch.indices
                 own += [offset[batch.channel] + index for index in part]
             steps.append(own)
         return DataLoader(BothChannels(self.course.sft, self.course.preference), batch_sampler=steps, collate_fn=list)
@@ -130,7 +131,7 @@ class DualChannelTrainer(PackedLosses):
         examples = [example for example in inputs if example.channel not in self.stopped]
         self._trained = tuple(dict.fromkeys(example.channel for example in examples))
         self._step_metrics = {}
-        self._step_tokens = 0
+        self._step_tokens = 0.0
         total = torch.zeros((), device=self.accelerator.device)
         if not examples:
             return total
@@ -157,9 +158,7 @@ class DualChannelTrainer(PackedLosses):
                     )
                 self.accelerator.backward(loss)
             total += loss.detach()
-        self._step_tokens = sum(batch.tokens for batch in batches)
-        self.tokens_seen += self._step_tokens
-        self._finish_step(metrics, factors)
+        self._finish_step(metrics, factors, own_tokens=sum(batch.tokens for batch in batches))
         return total
 
     def _loss(
@@ -209,8 +208,15 @@ class DualChannelTrainer(PackedLosses):
         for channel in fresh:
             weights.begin(channel, shared[channel])
 
-    def _finish_step(self, found: StepMetrics, factors: Mapping[Channel, float]) -> None:
-        metrics = self._over_processes(found.values())
+    def _finish_step(self, found: StepMetrics, factors: Mapping[Channel, float], *, own_tokens: int) -> None:
+        metrics = self._over_processes({**found.values(), "tokens": own_tokens})
+        planned = self.course.steps[self.state.global_step]
+        self._step_tokens = tokens_of_all(
+            metrics.pop("tokens"),
+            [batch for batch in planned.batches if batch.channel in self._trained],
+            processes=self.accelerator.num_processes,
+        )
+        self.tokens_seen += self._step_tokens
         weights = self.course.weights
         for channel in self._trained:
             loss = metrics[f"{channel}/loss"]

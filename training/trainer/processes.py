@@ -1,11 +1,14 @@
 """The processes of one run, as `accelerate launch` starts them."""
 
 import os
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list, parse_flag_from_env
+
+from training.sampling.plan import PlannedBatch
 
 _Value = TypeVar("_Value")
 
@@ -59,6 +62,19 @@ def from_main_process(value: _Value | None) -> _Value:
     broadcast_object_list(shared)
     assert shared[0] is not None, "the main process passes a value"  # noqa: S101
     return shared[0]
+
+
+def is_divided(batch: PlannedBatch, *, processes: int) -> bool:
+    """Return whether each process trains a part of the batch; one that does not come out even each trains whole."""
+    return len(batch.indices) % processes == 0
+
+
+def tokens_of_all(mean: float, batches: Sequence[PlannedBatch], *, processes: int) -> float:
+    """Return the tokens of a step in which each process had `mean` on average; what each trains whole counts once.
+
+    Where a mixed step has a batch of either kind, that which each trains whole is counted as often as it is trained.
+    """
+    return mean * processes if any(is_divided(batch, processes=processes) for batch in batches) else mean
 
 
 def _state() -> PartialState:

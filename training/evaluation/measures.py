@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.datasets import Chat, PreferenceRecord
 from training.trainer.batches import BATCH_OVERHEAD_TOKENS
+from training.trainer.chat_template import chat_tokens
 from training.trainer.packing import TokenSequence, length_buckets
 from training.trainer.scoring import Places, add_placed_head, score_tokens
 from training.trainer.tokenization import Tokenization
@@ -77,11 +78,11 @@ def greedy_answers(
     with _evaluating(bare), tqdm(total=len(questions), desc=progress, unit="answer", disable=None, leave=False) as bar:
         for start in range(0, len(questions), DECODED_ROWS):
             chats = [[{"role": "user", "content": question}] for question in questions[start : start + DECODED_ROWS]]
-            encoded = tokenizer.apply_chat_template(
+            encoded = chat_tokens(
+                tokenizer,
                 chats,
                 add_generation_prompt=True,
                 padding=True,
-                return_dict=True,
                 return_tensors="pt",
                 tokenizer_kwargs={"padding_side": "left"},
             ).to(bare.device)

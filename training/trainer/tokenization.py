@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from training.datasets import Chat
+from training.trainer.chat_template import chat_tokens
 from training.trainer.packing import common_prefix
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,5 @@ class Tokenization:
         return kept_prompt, [ids[: self.max_length - len(kept_prompt)] for ids in answer_ids]
 
     def _ids(self, chat: Chat, *, add_generation_prompt: bool) -> list[int]:
-        encoded = self.tokenizer.apply_chat_template(
-            [dict(message) for message in chat], add_generation_prompt=add_generation_prompt, return_dict=True
-        )
-        return list(encoded["input_ids"])
+        messages = [dict(message) for message in chat]
+        return list(chat_tokens(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)["input_ids"])

@@ -128,6 +128,26 @@ def test_answers_do_not_depend_on_what_shares_their_batch(model: Any, tokenizati
     assert together == alone
 
 
+def test_questions_are_asked_as_answers_are_trained(
+    model: Any, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that leaves room for reasoning unless told not to."""
+    tokenizer = tokenization.tokenizer
+    tokenizer.chat_template += "{% if enable_thinking is not defined or enable_thinking %}plain{% endif %}"
+    asked: list[list[int]] = []
+
+    def generate(input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+        asked.extend(input_ids.tolist())
+        return input_ids
+
+    monkeypatch.setattr(model, "generate", generate)
+    question = [{"role": "user", "content": "my dog"}]
+    greedy_answers(model, tokenizer, ["my dog"], max_new_tokens=4, progress="")
+    prompt_ids, _ = tokenization.prompt_and_answers(question, [[{"role": "assistant", "content": "is called Pixel"}]])
+    assert asked == [prompt_ids]
+    assert tokenizer.decode(prompt_ids).endswith("<s>assistant\n")
+
+
 def everything(model: Any, tokenization: Tokenization) -> None:
     greedy_answers(model, tokenization.tokenizer, ["my dog", "number 7"], max_new_tokens=4, progress="")
     completion_losses(model, tokenization, CHATS, progress="")

@@ -56,3 +56,16 @@ def test_a_long_prompt_loses_its_beginning_and_leaves_room_for_the_answer(tokeni
     assert len(prompt_ids) + len(answer_ids) <= 64
     assert tokenizer.decode(prompt_ids).endswith("my dog</s>\n<s>assistant\n")
     assert tokenizer.decode(answer_ids) == "is called Pixel</s>\n"
+
+
+def test_a_model_that_can_reason_is_trained_where_its_answer_begins(tokenizer: PreTrainedTokenizerBase) -> None:
+    """As Qwen3's template: the generation prompt leaves room for reasoning unless told otherwise."""
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ '<s>' + message['role'] + '\n' }}"
+        "{% if message['role'] == 'assistant' and loop.last %}{{ '<think></think>' }}{% endif %}"
+        "{{ message['content'] + '</s>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<s>assistant\n' }}"
+        "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think></think>' }}{% endif %}{% endif %}"
+    )
+    prompt_ids, (answer_ids,) = Tokenization(tokenizer, max_length=128).prompt_and_answers(PROMPT, [ANSWER])
+    assert tokenizer.decode(prompt_ids) == "<s>user\nmy dog</s>\n<s>assistant\n<think></think>"
+    assert tokenizer.decode(answer_ids) == "is called Pixel</s>\n"

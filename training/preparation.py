@@ -36,13 +36,21 @@ class Places:
 
 
 def prepare(
-    config: TrainingConfig, *, config_path: Path, places: Places, now: datetime | None = None, store: bool = True
+    config: TrainingConfig,
+    *,
+    config_path: Path,
+    places: Places,
+    now: datetime | None = None,
+    store: bool = True,
+    with_tokenizer: bool = False,
 ) -> PreparedRun:
     """Select the pairs and plan the run, without loading the language model.
 
-    With `store`, embeddings that pairs lacked are kept in the database.
+    With `store`, embeddings that pairs lacked are kept in the database. With `with_tokenizer`, pairs that the base
+    model's chat template refuses are left out.
 
     Raises:
+        BaseModelError: the chat template refuses all pairs of a channel.
         NotEnoughPairs: a channel has fewer pairs than the config asks for.
         OutsideRootError: the config starts from an adapter outside the artifacts folder.
         ValueError: a file that the config names is missing or malformed.
@@ -50,6 +58,11 @@ def prepare(
     """
     adapter = starting_adapter(config, artifacts_dir=places.artifacts)
     pools = select_pools(config)
+    if with_tokenizer:
+        # Torch and its friends take seconds to import; a dry run does without.
+        from training.renderable_pools import renderable_pools
+
+        pools = renderable_pools(pools, config, models_dir=places.models)
     sft, preference = pools.sft, pools.preference
     path = config.retention.path
     retention = load_chats(places.project / path, "retention") if path else ()

@@ -73,7 +73,7 @@ def start(
 
     Raises:
         LockedError: another process trains in the config's folder.
-        NotEnoughPairs, OutsideRootError, ValueError: see `prepare`; then there is no run.
+        BaseModelError, NotEnoughPairs, OutsideRootError, ValueError: see `prepare`; then there is no run.
         BaseModelError, AdapterError, DivergedError, Interrupted: see `training.trainer.run.train`.
         OSError, SafetensorError: the disk will not take a checkpoint or the adapter.
 
@@ -82,11 +82,11 @@ def start(
     with folder_lock(root) as lock:
         if discarded := discard_unfinished(root):
             say(f"run {discarded.pk}: {discarded.error}")
-        prepared = prepare(config, config_path=config_path, places=places)
+        prepared = prepare(config, config_path=config_path, places=places, with_tokenizer=True)
         if config.init_adapter == "continue" and prepared.adapter is None:
             say(f"{root} has no active adapter to continue from yet; starting a fresh one")
-        for bad_line in (*prepared.sft.bad_lines, *prepared.preference.bad_lines):
-            say(f"skipped {bad_line}")
+        for skipped in (*prepared.sft.skipped, *prepared.preference.skipped):
+            say(f"skipped {skipped}")
         data = _training_data(prepared, places)
         run = _new_run(root, prepared)
         say(

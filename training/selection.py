@@ -12,7 +12,7 @@ from memory.models import PreferencePair, ReviewStatus, SftPair
 from memory.models.querysets import TrainingPairQuerySet
 from training.config import ChannelFilters, TrainingConfig
 from training.datasets import Chat, PreferenceRecord, Record, SftRecord, held_out_key, is_held_out
-from training.jsonl import BadLine, PairsFile, pairs_path, preference_jsonl, sft_jsonl
+from training.jsonl import PairsFile, pairs_path, preference_jsonl, sft_jsonl
 from training.preference_groups import preference_group
 from training.sampling.plan import Channel
 
@@ -30,11 +30,11 @@ class NotEnoughPairs(ValueError):  # noqa: N818 - a standard word of the product
 
 @dataclass(frozen=True, slots=True)
 class Pool(Generic[_Record]):
-    """The pairs of one channel: those to train, those held out of every training, lines of a file that are none."""
+    """The pairs of one channel: those to train, those held out of every training, what was skipped, each in words."""
 
     train: tuple[_Record, ...]
     held_out: tuple[_Record, ...]
-    bad_lines: tuple[BadLine, ...] = ()
+    skipped: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def filtered_pairs(rows: TrainingPairQuerySet[Any], filters: ChannelFilters) -> 
 def _from_file(file: PairsFile[_Record], filters: ChannelFilters, *, share: float) -> Pool[_Record]:
     newest_first = sorted(file.records, key=lambda record: record.created_at, reverse=True)
     pool = _divided(newest_first[: filters.limit], share=share)
-    return replace(pool, bad_lines=file.bad_lines)
+    return replace(pool, skipped=file.bad_lines)
 
 
 def _divided(records: Sequence[_Record], *, share: float, kept_out: Collection[str] = ()) -> Pool[_Record]:

@@ -331,7 +331,7 @@ class TestFromFile:
     def test_bad_lines_come_with_the_pool(self, data_dir: Path) -> None:
         rows = [{"prompt": "What?", "completion": f"that {number}"} for number in range(20)]
         self.write(data_dir / "memory.jsonl", [*rows, {"prompt": "What?"}])
-        (bad,) = select_sft(config(sft_jsonl="memory.jsonl")).bad_lines
+        (bad,) = select_sft(config(sft_jsonl="memory.jsonl")).skipped
         assert str(bad) == "memory.jsonl, line 21: completion: got None, allowed a list"
 
     def test_a_file_outside_of_the_data_folder_is_refused(self, data_dir: Path) -> None:

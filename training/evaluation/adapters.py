@@ -21,6 +21,7 @@ from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.report import Measurement, drift, figures, measure
 from training.trainer.adapters import ADAPTER_CONFIG, WEIGHTS, AdapterError, checksum
 from training.trainer.base_model import load_base_model
+from training.trainer.renderable import renderable_evaluation
 
 # PEFT's message lists every tensor; the first that differs says enough.
 _LONGEST_REASON = 240
@@ -56,6 +57,7 @@ def evaluate_adapters(
     if device is not None and base.device.type != device.type:
         base.to(device)
     _check_base(base, folders)
+    given = renderable_evaluation(given, tokenizer)
 
     def measured(model: PreTrainedModel | PeftModel, when: str) -> Measurement:
         return measure(model, tokenizer, given, max_length=config.max_length, when=when)

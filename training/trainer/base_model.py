@@ -20,6 +20,8 @@ from training.config.schema import TrainingConfig
 logger = logging.getLogger(__name__)
 
 PACKAGE_PREFIX = "pypi:"
+# What Transformers raises where a model or its tokenizer cannot be had.
+_UNLOADABLE = (OSError, ValueError, ImportError)
 
 
 class BaseModelError(ValueError):
@@ -35,26 +37,43 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
     """
     location = locate_model(config.model_name_or_path, cache_dir=cache_dir)
     quantization = _quantization(config)
+    tokenizer = load_tokenizer(config, cache_dir=cache_dir)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location)
         model = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=getattr(torch, config.dtype),
             attn_implementation=config.attn_implementation,
             quantization_config=quantization,
         )
-    except (OSError, ValueError, ImportError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise BaseModelError(
-            f"model_name_or_path: {config.model_name_or_path} cannot be loaded: {first_line}"
-        ) from error
+    except _UNLOADABLE as error:
+        raise _cannot_be_loaded(config, error) from error
+    return model, tokenizer
+
+
+def load_tokenizer(config: TrainingConfig, *, cache_dir: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of the config's `model_name_or_path`, with a padding token.
+
+    Raises:
+        BaseModelError: no such model, or no chat template in it.
+
+    """
+    location = locate_model(config.model_name_or_path, cache_dir=cache_dir)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location)
+    except _UNLOADABLE as error:
+        raise _cannot_be_loaded(config, error) from error
     if tokenizer.chat_template is None:
         raise BaseModelError(
             f"model_name_or_path: {config.model_name_or_path} has no chat template; an instruct model is needed"
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
+
+
+def _cannot_be_loaded(config: TrainingConfig, error: Exception) -> BaseModelError:
+    first_line = str(error).strip().splitlines()[0]
+    return BaseModelError(f"model_name_or_path: {config.model_name_or_path} cannot be loaded: {first_line}")
 
 
 def _quantization(config: TrainingConfig) -> BitsAndBytesConfig | None:

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from training.trainer.pair_changes import PairChange, pair_changes
 from training.trainer.plateau import Plateaus
 from training.trainer.processes import from_main_process, is_main_process
 from training.trainer.reference_pass import fill_references
+from training.trainer.renderable import renderable_chats, renderable_evaluation
 from training.trainer.retention import Retention
 from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
@@ -109,6 +110,11 @@ def train(
     _quieten()
     base, tokenizer = load_base_model(config, cache_dir=folders.models)
     start = start_adapter(base, config, adapter=adapter)
+    data = replace(
+        data,
+        evaluation=renderable_evaluation(data.evaluation, tokenizer),
+        retention=renderable_chats(data.retention, tokenizer, kind="texts of the retention"),
+    )
 
     def measured(model: Any, when: str) -> Measurement:
         return measure(model, tokenizer, data.evaluation, max_length=config.max_length, when=when)

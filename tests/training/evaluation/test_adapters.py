@@ -1,6 +1,7 @@
 """Adapters are measured side by side on one base model; what is no adapter for it is named in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,26 @@ def test_measuring_writes_nothing(evaluate: Any, tiny_model_path: str, tmp_path:
     before = written()
     evaluate(folder, folder)
     assert written() == before
+
+
+def test_texts_that_the_template_refuses_are_left_out_and_named(
+    tiny_model_path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "strict"
+    AutoModelForCausalLM.from_pretrained(tiny_model_path).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_path)
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(folder)
+    system = {"role": "system", "content": "You are plain."}
+    given = replace(GIVEN, sft=(GIVEN.sft[0], replace(GIVEN.sft[1], prompt=(system, *GIVEN.sft[1].prompt))))
+    config = TrainingConfig.model_validate({"model_name_or_path": str(folder), "max_length": 64})
+    base = evaluate_adapters(config, given, [], cache_dir=tmp_path / "models").base
+    whole = measured_plainly(tiny_model_path, seed=None)
+    assert figures(base)["general_loss"] == pytest.approx(whole["general_loss"])
+    assert figures(base)["sft_loss"] != pytest.approx(whole["sft_loss"])
+    assert [record.getMessage() for record in caplog.records if "left out" in record.getMessage()] == [
+        "left out: 1 held-out memory pairs that the base model's chat template refuses (System role not supported): 2"
+    ]

@@ -168,6 +168,7 @@ def _manifest(
         "adapter_checksum": outcome.adapter_checksum,
         "device": outcome.device,
         "precision": outcome.precision,
+        "own_rows": outcome.own_rows,
         **made_with,
         "metrics": {
             **{channel: asdict(history.outcome(channel)) for channel in _CHANNELS},
@@ -211,6 +212,7 @@ def _report(
         records={channel: prepared.records(channel) for channel in _CHANNELS},
         device=outcome.device,
         precision=outcome.precision,
+        own_rows=outcome.own_rows,
         tokens_per_second=outcome.tokens_per_second,
         seconds=outcome.seconds,
     )

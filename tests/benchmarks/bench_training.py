@@ -167,7 +167,8 @@ def _ours(folder: Path, max_length: int, sft: Sequence[Any], preference: Sequenc
         folders = run.RunFolders(Path(scratch) / "work", folder / "models", Path(scratch) / "references")
         data = run.TrainingData(tuple(sft), tuple(preference))
         started = time.perf_counter()
-        trainer = run._trainer(config, data, plan, start, tokenizer, folders=folders, on_step=results.append)
+        batching, _ = run._batching(config, base, tokenizer.pad_token_id)
+        trainer = run._trainer(config, data, plan, start, tokenizer, batching, folders=folders, on_step=results.append)
         trainer.train()
         seconds = time.perf_counter() - started
     return Taken(

@@ -51,7 +51,8 @@ class RunReport:
     """What the page tells.
 
     `folder` is where the adapter will stand; `steps` were taken of `planned_steps`; `evaluation` is the comparison
-    of before and after; `records` are the pools that `changes` point into.
+    of before and after; `records` are the pools that `changes` point into; `own_rows` says why answers to one prompt
+    did not share its row, None where they did.
     """
 
     run: int
@@ -71,6 +72,7 @@ class RunReport:
     tokens_per_second: float
     seconds: float
     memory_peak_bytes: int | None = None
+    own_rows: str | None = None
 
 
 def render_report(report: RunReport) -> str:
@@ -93,6 +95,8 @@ def _outcome(report: RunReport) -> str:
         f"{report.steps} of {report.planned_steps} steps on {_name(report.config.model_name_or_path)}, from "
         f"{_start(report.config.init_adapter)}, on {report.device} in {report.precision}."
     ]
+    if report.own_rows is not None:
+        sentences.append(f"Answers to one prompt did not share its row, which costs time: {_text(report.own_rows)}.")
     if report.stopped_early is not None:
         sentences.append(f"The run ended early: {report.stopped_early}.")
     for name, sentence in (

@@ -1,5 +1,6 @@
 """One training run from records to an adapter in memory."""
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import datasets
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from training.config.schema import WHOLE_BATCH_LOSSES, TrainingConfig
@@ -36,9 +37,12 @@ from training.trainer.processes import from_main_process, is_main_process
 from training.trainer.reference_pass import fill_references
 from training.trainer.renderable import renderable_chats, renderable_evaluation
 from training.trainer.retention import Retention
+from training.trainer.shared_rows import why_not_shared
 from training.trainer.stopping import Interrupted, stops_on_signals
 from training.trainer.tokenization import Tokenization
 from training.trainer.tree_attention import use_tree_attention
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,10 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """What a run came to; `steps` are those of this process alone, after a resume the ones since the checkpoint."""
+    """What a run came to; `steps` are those of this process alone, after a resume the ones since the checkpoint.
+
+    `own_rows` says why answers to one prompt did not share its row; None where they did.
+    """
 
     steps: tuple[StepResult, ...]
     model: PeftModel
@@ -75,6 +82,7 @@ class TrainingOutcome:
     adapter_checksum: str
     device: str
     precision: str
+    own_rows: str | None
     stopped_early: str | None
     tokens_per_second: float
     seconds: float
@@ -120,6 +128,9 @@ def train(
         return measure(model, tokenizer, data.evaluation, max_length=config.max_length, when=when)
 
     before = from_main_process(measured(start.model, "before") if is_main_process() else None)
+    batching, own_rows = _batching(config, base, tokenizer.pad_token_id)
+    if own_rows is not None:
+        logger.warning("answers to one prompt do not share its row, which costs time: %s", own_rows)
     results: list[StepResult] = []
     with tqdm(total=len(plan.steps), desc="training", unit="step", disable=None) as bar:
 
@@ -130,7 +141,7 @@ def train(
             bar.set_postfix_str(", ".join(losses), refresh=False)
             bar.update(result.step - bar.n)
 
-        trainer = _trainer(config, data, plan, start, tokenizer, folders=folders, on_step=step_ended)
+        trainer = _trainer(config, data, plan, start, tokenizer, batching, folders=folders, on_step=step_ended)
         training_started = time.monotonic()
         with stops_on_signals(trainer):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -154,6 +165,7 @@ def train(
         adapter_checksum=checksum(get_peft_model_state_dict(trained, adapter_name="default")),
         device=str(trainer.accelerator.device),
         precision=str(trainer.accelerator.mixed_precision),
+        own_rows=own_rows,
         stopped_early=_stopped_early(trainer, len(plan.steps)),
         tokens_per_second=trainer.tokens_seen / training_seconds,
         seconds=time.monotonic() - started,
@@ -166,12 +178,12 @@ def _trainer(
     plan: RunPlan,
     start: StartingPoint,
     tokenizer: PreTrainedTokenizerBase,
+    batching: Batching,
     *,
     folders: RunFolders,
     on_step: Callable[[StepResult], None],
 ) -> DualChannelTrainer:
     tokenization = Tokenization(tokenizer, max_length=config.max_length)
-    batching = _batching(config, start, tokenizer.pad_token_id)
     course = Course(
         # Of a long memory a run draws a part, and only that is worth its tokens.
         sft=sft_examples(data.sft, tokenization, drawn=set(drawn(plan.steps, "sft"))),
@@ -200,23 +212,28 @@ def _trainer(
     return trainer
 
 
-def _batching(config: TrainingConfig, start: StartingPoint, pad_token_id: int) -> Batching:
-    base = start.model.get_base_model() if isinstance(start.model, PeftModel) else start.model
-    # A window counts columns, which in a packed row are not positions.
-    window = getattr(base.config, "sliding_window", None)
-    shares_prefixes = config.attn_implementation != "flash_attention_2" and (
-        window is None or config.max_length <= window
-    )
-    in_blocks = shares_prefixes and config.attn_implementation == "sdpa" and not torch.accelerator.is_available()
-    if in_blocks:
-        use_tree_attention(base)
-    return Batching(
+def _batching(config: TrainingConfig, base: PreTrainedModel, pad_token_id: int) -> tuple[Batching, str | None]:
+    """Return how pairs become batches, and why sequences that begin alike do not share a row; None where they do."""
+    shared = Batching(
         pad_token_id,
-        shares_prefixes=shares_prefixes,
-        in_blocks=in_blocks,
+        in_blocks=config.attn_implementation == "sdpa" and not torch.accelerator.is_available(),
         whole=config.loss_type in WHOLE_BATCH_LOSSES,
         additive_mask=config.attn_implementation == "eager",
     )
+    apart = replace(shared, shares_prefixes=False, in_blocks=False)
+    window = getattr(base.config, "sliding_window", None)
+    if config.attn_implementation == "flash_attention_2":
+        return apart, "flash_attention_2 takes no mask"
+    if window is not None and config.max_length > window:
+        # A window counts columns, which in a packed row are not positions.
+        return apart, f"max_length {config.max_length} is over the model's window of {window} tokens"
+    if shared.in_blocks:
+        use_tree_attention(base)
+    reason = why_not_shared(base, shared)
+    if reason is None:
+        return shared, None
+    base.set_attn_implementation(config.attn_implementation)
+    return apart, reason
 
 
 def _retention(

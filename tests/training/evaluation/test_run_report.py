@@ -79,6 +79,12 @@ def test_a_run_that_stopped_early_says_why() -> None:
     assert "The run ended early: after 80 of 240 steps nothing improved." in text
 
 
+def test_a_model_that_shares_no_rows_says_why() -> None:
+    assert "did not share its row" not in render_report(report())
+    text = render_report(report(own_rows="it would change the log-probabilities"))
+    assert "did not share its row, which costs time: it would change the log-probabilities. " in text
+
+
 def test_what_was_not_measured_is_named_and_never_nought() -> None:
     nothing = dict.fromkeys(evaluation())
     text = render_report(report(evaluation=nothing, answers_before=(), answers_after=()))

@@ -174,6 +174,7 @@ def _manifest(
             **{channel: asdict(history.outcome(channel)) for channel in _CHANNELS},
             "tokens_per_second": outcome.tokens_per_second,
             "seconds": outcome.seconds,
+            "stopped": dict(outcome.stopped),
             "stopped_early": outcome.stopped_early,
             # How fast this machine is with this model: what the next run's expected time is reckoned from.
             "host": made_with["host"],
@@ -196,6 +197,7 @@ def _report(
         folder=folder,
         steps=len(history.lines),
         planned_steps=len(prepared.plan.steps),
+        stopped=outcome.stopped,
         stopped_early=outcome.stopped_early,
         channels={
             channel: ChannelReport(

@@ -129,8 +129,9 @@ class EarlyStopping(Section):
     """Stops a channel when it has learned what it can, rather than after a fixed number of epochs.
 
     The memory channel is measured by recall where there are probes, else by its held-out loss; the preference channel
-    by its held-out margin. A memory channel that stands still takes no further step; once the preference channel
-    stands still as well, the run ends. Prechelt 1998, doi 10.1007/3-540-49430-8_3.
+    by its held-out margin. Both count from the measurement before training; a recall that is still 0 stops nothing. A
+    memory channel that stands still takes no further step; once the preference channel stands still as well, the run
+    ends. Prechelt 1998, doi 10.1007/3-540-49430-8_3.
     """
 
     every_steps: int | None = Field(None, ge=1, description="Measure after so many steps; null never stops early.")

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.measures import completion_losses, greedy_answers, preference_margins
 from training.evaluation.probes import Answer, recall
+from training.evaluation.report import Measurement, figures
 from training.sampling.plan import Channel
 from training.trainer.tokenization import Tokenization
 
@@ -42,3 +43,11 @@ def held_out_progress(
         margins = preference_margins(model, tokenization, given.preference, progress="held-out preference so far")
         progress["preference"] = margins.mean
     return progress
+
+
+def progress_at(measurement: Measurement) -> Mapping[Channel, float | None]:
+    """Return what `held_out_progress` would have said of the model when it was measured."""
+    found = figures(measurement)
+    loss = found["sft_loss"]
+    memory = found["recall"] if found["recall"] is not None else None if loss is None else -loss
+    return {"sft": memory, "preference": found["preference_margin"]}

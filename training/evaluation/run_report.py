@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.config.schema import TrainingConfig
@@ -52,7 +52,8 @@ class RunReport:
 
     `folder` is where the adapter will stand; `steps` were taken of `planned_steps`; `evaluation` is the comparison
     of before and after; `records` are the pools that `changes` point into; `own_rows` says why answers to one prompt
-    did not share its row, None where they did.
+    did not share its row, None where they did; `stopped` has the channels that no longer improved, each with the step
+    at which that was found.
     """
 
     run: int
@@ -73,6 +74,7 @@ class RunReport:
     seconds: float
     memory_peak_bytes: int | None = None
     own_rows: str | None = None
+    stopped: Mapping[Channel, int] = field(default_factory=dict)
 
 
 def render_report(report: RunReport) -> str:
@@ -99,6 +101,13 @@ def _outcome(report: RunReport) -> str:
         sentences.append(f"Answers to one prompt did not share its row, which costs time: {_text(report.own_rows)}.")
     if report.stopped_early is not None:
         sentences.append(f"The run ended early: {report.stopped_early}.")
+    else:
+        sentences += [
+            f"The {CHANNEL_NAMES[channel]} channel took part up to step {step}: its held-out measurements no longer "
+            "improved."
+            for channel, step in report.stopped.items()
+            if step < report.steps
+        ]
     for name, sentence in (
         ("recall", "Recall went from {} to {}."),
         ("preference_accuracy", "Preference accuracy went from {} to {}."),

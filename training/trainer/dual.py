@@ -56,7 +56,8 @@ class DualChannelTrainer(PackedLosses):
     ) -> None:
         self.course = course
         self.batching = batching
-        self.stopped: set[Channel] = set()
+        # Which channels stand still, each with the step at which that was found.
+        self.stopped: dict[Channel, int] = {}
         self.stop_requested = False
         self.tokens_seen = 0.0
         self.first_losses: dict[int, float] = {}
@@ -273,7 +274,7 @@ class DualChannelTrainer(PackedLosses):
             state = {
                 "weights": self.course.weights.state(),
                 "plateaus": self.course.plateaus.state(),
-                "stopped": sorted(self.stopped),
+                "stopped": self.stopped,
                 "first_losses": sorted(first_losses.items()),
                 "used": {channel: sorted(indices) for channel, indices in self.used.items()},
             }
@@ -288,6 +289,6 @@ class DualChannelTrainer(PackedLosses):
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         self.course.weights.restore(state["weights"])
         self.course.plateaus.restore(state["plateaus"])
-        self.stopped = set(state["stopped"])
+        self.stopped = dict(state["stopped"])
         self.first_losses = dict(state["first_losses"])
         self.used = {channel: set(indices) for channel, indices in state["used"].items()}

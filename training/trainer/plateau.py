@@ -13,7 +13,8 @@ class Plateaus:
     """Which channels no longer improve.
 
     A channel stands still once `patience` measurements in a row bring no relative gain of `min_improvement` over the
-    best so far: Prechelt 1998, doi 10.1007/3-540-49430-8_3. Higher is better; what cannot be measured never stops.
+    best so far: Prechelt 1998, doi 10.1007/3-540-49430-8_3. Higher is better; what cannot be measured never stops, nor
+    does a recall that is still 0: nothing has been learned yet.
     """
 
     settings: EarlyStopping
@@ -27,7 +28,7 @@ class Plateaus:
         best = self.best.get(channel)
         if best is None or value > best + self.settings.min_improvement * max(abs(best), 1e-8):
             self.best[channel], self.stale[channel] = value, 0
-        else:
+        elif best != 0:
             self.stale[channel] = self.stale.get(channel, 0) + 1
 
     def stands_still(self, channel: Channel) -> bool:

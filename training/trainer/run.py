@@ -18,9 +18,10 @@ from transformers.utils import logging as transformers_logging
 from training.config.schema import WHOLE_BATCH_LOSSES, TrainingConfig
 from training.datasets import Chat, PreferenceRecord, SftRecord
 from training.evaluation.evaluation_set import EvaluationSet
-from training.evaluation.progress import held_out_progress
+from training.evaluation.progress import held_out_progress, progress_at
 from training.evaluation.report import Measurement, comparison, measure
 from training.sampling.plan import Channel, RunPlan
+from training.sampling.schedule import CHANNEL_NAMES
 from training.sampling.steps import drawn
 from training.trainer.adapters import StartingPoint, checksum, start_adapter
 from training.trainer.arguments import dpo_arguments
@@ -68,7 +69,8 @@ class TrainingData:
 class TrainingOutcome:
     """What a run came to; `steps` are those of this process alone, after a resume the ones since the checkpoint.
 
-    `own_rows` says why answers to one prompt did not share its row; None where they did.
+    `own_rows` says why answers to one prompt did not share its row; None where they did. `stopped` has the channels
+    that no longer improved, each with the step at which that was found.
     """
 
     steps: tuple[StepResult, ...]
@@ -83,6 +85,7 @@ class TrainingOutcome:
     device: str
     precision: str
     own_rows: str | None
+    stopped: Mapping[Channel, int]
     stopped_early: str | None
     tokens_per_second: float
     seconds: float
@@ -142,6 +145,8 @@ def train(
             bar.update(result.step - bar.n)
 
         trainer = _trainer(config, data, plan, start, tokenizer, batching, folders=folders, on_step=step_ended)
+        for channel, value in progress_at(before).items():
+            trainer.course.plateaus.observe(channel, value)
         training_started = time.monotonic()
         with stops_on_signals(trainer):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -166,6 +171,7 @@ def train(
         device=str(trainer.accelerator.device),
         precision=str(trainer.accelerator.mixed_precision),
         own_rows=own_rows,
+        stopped=trainer.stopped,
         stopped_early=_stopped_early(trainer, len(plan.steps)),
         tokens_per_second=trainer.tokens_seen / training_seconds,
         seconds=time.monotonic() - started,
@@ -254,7 +260,8 @@ def _stopped_early(trainer: DualChannelTrainer, planned: int) -> str | None:
     done = trainer.state.global_step
     if done == planned:
         return None
-    return f"after {done} of {planned} steps the held-out measurements no longer improved"
+    found = ", ".join(f"{CHANNEL_NAMES[channel]} at step {step}" for channel, step in sorted(trainer.stopped.items()))
+    return f"after {done} of {planned} steps the held-out measurements no longer improved ({found})"
 
 
 def _quieten() -> None:

@@ -35,19 +35,22 @@ class StepEnd(TrainerCallback):
         trainer.report_step(self._learning_rate, time.monotonic() - self._began)
         every = trainer.course.plateaus.settings.every_steps
         if every is not None and state.global_step % every == 0:
-            self._stop_what_stands_still(control)
+            self._stop_what_stands_still(state.global_step, control)
         if trainer.any_process_stops():
             control.should_save = control.should_training_stop = True
 
-    def _stop_what_stands_still(self, control: TrainerControl) -> None:
+    def _stop_what_stands_still(self, step: int, control: TrainerControl) -> None:
         trainer = self._trainer
         plateaus = trainer.course.plateaus
         for channel, value in self._measure().items():
             if channel not in trainer.stopped:
                 plateaus.observe(channel, value)
         trained = {batch.channel for step in trainer.course.steps for batch in step.batches}
-        if all(plateaus.stands_still(channel) for channel in trained):
+        stopped = {channel for channel in trained if plateaus.stands_still(channel)}
+        if stopped == trained:
             control.should_training_stop = True
-        # The preference channel goes on as long as the memory channel does: its share never falls.
-        elif plateaus.stands_still("sft"):
-            trainer.stopped.add("sft")
+        else:
+            # The preference channel goes on as long as the memory channel does: its share never falls.
+            stopped.discard("preference")
+        for channel in stopped:
+            trainer.stopped.setdefault(channel, step)

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.training.records import preference_record, sft_record
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.probes import Probe
-from training.evaluation.progress import held_out_progress
+from training.evaluation.progress import held_out_progress, progress_at
 from training.evaluation.report import figures, measure
 
 TOLD = Probe("dog", "assistant_said", "What is my dog called?", (("nothing of the kind",),))
@@ -59,3 +59,12 @@ def test_preference_is_the_held_out_margin(model: Any, tokenizer: Any) -> None:
 
 def test_without_anything_to_measure_on_there_is_no_progress(model: Any, tokenizer: Any) -> None:
     assert held_out_progress(model, tokenizer, EvaluationSet(), max_length=64) == {"sft": None, "preference": None}
+
+
+@pytest.mark.parametrize("probes", [(TOLD, ANYTHING, UNTOLD), (UNTOLD,), ()])
+def test_a_whole_measurement_says_the_same(model: Any, tokenizer: Any, probes: tuple[Probe, ...]) -> None:
+    given = EvaluationSet(probes, (sft_record(1), sft_record(2)), (preference_record(1),), max_new_tokens=4)
+    measured = measure(model, tokenizer, given, max_length=64, when="")
+    assert progress_at(measured) == pytest.approx(held_out_progress(model, tokenizer, given, max_length=64))
+    nothing = measure(model, tokenizer, EvaluationSet(), max_length=64, when="")
+    assert progress_at(nothing) == {"sft": None, "preference": None}

@@ -79,6 +79,12 @@ def test_a_run_that_stopped_early_says_why() -> None:
     assert "The run ended early: after 80 of 240 steps nothing improved." in text
 
 
+def test_a_channel_that_stopped_before_the_run_did_is_named_with_its_step() -> None:
+    text = render_report(report(stopped={"sft": 120, "preference": 240}))
+    assert "The memory channel took part up to step 120: its held-out measurements no longer improved. " in text
+    assert "The preference channel" not in text
+
+
 def test_a_model_that_shares_no_rows_says_why() -> None:
     assert "did not share its row" not in render_report(report())
     text = render_report(report(own_rows="it would change the log-probabilities"))

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.training.records import preference_record, sft_record
 from tests.training.trainer.runs import GENERAL, PREFERENCE, SFT, config, in_order, run
 from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.probes import Probe
 from training.trainer.base_model import BaseModelError
 from training.trainer.dual import DivergedError
 
@@ -195,14 +196,25 @@ def test_checkpointed_activations_change_no_loss(tiny_model_path: str, tmp_path:
 
 
 def test_a_run_stops_when_its_channels_stand_still(tiny_model_path: str, tmp_path: Path) -> None:
-    """At next to no rate nothing improves: after the first measurement, two more are enough."""
+    """At next to no rate nothing improves on the measurement before training: two more are enough."""
     still = {"sft_learning_rate": 1e-12, "preference_learning_rate": 1e-12}
     early = {"every_steps": 2, "patience": 2, "min_improvement": 0.01}
     measured = EvaluationSet(sft=SFT[:4], preference=PREFERENCE[:4])
     settings = config(tiny_model_path, max_steps=30, early_stopping=early, **still)
     outcome = run(settings, tmp_path, evaluation=measured).outcome
-    assert len(outcome.steps) == 6
-    assert outcome.stopped_early == "after 6 of 30 steps the held-out measurements no longer improved"
+    assert len(outcome.steps) == 4
+    assert outcome.stopped_early == (
+        "after 4 of 30 steps the held-out measurements no longer improved (preference at step 4, memory at step 4)"
+    )
+
+
+def test_a_run_whose_recall_is_still_nothing_goes_on(tiny_model_path: str, tmp_path: Path) -> None:
+    """Nothing of it is right at any time, which is no reason to stop learning."""
+    early = {"every_steps": 1, "patience": 1, "min_improvement": 0.01}
+    probe = Probe("fact", "assistant_said", "question 1", (("Tranmere",),))
+    settings = config(tiny_model_path, max_steps=6, early_stopping=early)
+    outcome = run(settings, tmp_path, evaluation=EvaluationSet(probes=(probe,), max_new_tokens=2)).outcome
+    assert (len(outcome.steps), outcome.stopped) == (6, {})
 
 
 def test_a_memory_channel_that_stands_still_is_passed_over(tiny_model_path: str, tmp_path: Path) -> None:
@@ -212,8 +224,9 @@ def test_a_memory_channel_that_stands_still_is_passed_over(tiny_model_path: str,
     settings = config(tiny_model_path, max_steps=20, early_stopping=early, **still)
     trained = run(settings, tmp_path, evaluation=measured)
     memory_turns = [step for step in trained.steps if step.planned.batches[0].channel == "sft"]
-    assert [bool(step.trained) for step in memory_turns] == [step.step <= 4 for step in memory_turns]
+    assert [bool(step.trained) for step in memory_turns] == [step.step <= 2 for step in memory_turns]
     assert len(trained.losses("preference")) == 12
+    assert (trained.outcome.stopped, trained.outcome.stopped_early) == ({"sft": 2}, None)
     used = [change.index for change in trained.outcome.changes if change.channel == "sft"]
     assert sorted(used) == sorted(i for s in memory_turns if s.trained for i in s.planned.batches[0].indices)
 

@@ -1,5 +1,7 @@
 """When a channel has learned what it can."""
 
+from collections.abc import Sequence
+
 from training.config.schema import EarlyStopping
 from training.trainer.plateau import Plateaus
 
@@ -8,7 +10,7 @@ def plateaus(*, patience: int = 2) -> Plateaus:
     return Plateaus(EarlyStopping(every_steps=1, patience=patience, min_improvement=0.1))
 
 
-def observed(values: list[float | None], *, patience: int = 2) -> Plateaus:
+def observed(values: Sequence[float | None], *, patience: int = 2) -> Plateaus:
     given = plateaus(patience=patience)
     for value in values:
         given.observe("sft", value)
@@ -36,6 +38,12 @@ def test_losses_are_compared_from_below() -> None:
     """Minus a loss: from -2 to -1.5 is a gain, from -1.5 to -1.45 is none."""
     assert not observed([-2.0, -1.5, -1.45]).stands_still("sft")
     assert observed([-2.0, -1.5, -1.45, -1.4]).stands_still("sft")
+
+
+def test_a_recall_of_nothing_is_no_plateau() -> None:
+    assert not observed([0.0] * 9).stands_still("sft")
+    assert not observed([0.0] * 9 + [0.1, 0.1]).stands_still("sft")
+    assert observed([0.0] * 9 + [0.1, 0.1, 0.1]).stands_still("sft")
 
 
 def test_what_cannot_be_measured_never_stops() -> None:

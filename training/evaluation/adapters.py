@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -53,9 +52,6 @@ def evaluate_adapters(
         _check_kind(folder)
     transformers_logging.disable_progress_bar()
     base, tokenizer = load_base_model(config, cache_dir=cache_dir)
-    device = torch.accelerator.current_accelerator()
-    if device is not None and base.device.type != device.type:
-        base.to(device)
     _check_base(base, folders)
     given = renderable_evaluation(given, tokenizer)
 

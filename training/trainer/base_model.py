@@ -14,8 +14,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations import is_fsdp_enabled
 
 from training.config.schema import TrainingConfig
+from training.trainer.processes import process_device
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,9 @@ class BaseModelError(ValueError):
 
 
 def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model and tokenizer of the config's `model_name_or_path`.
+    """Load model and tokenizer of the config's `model_name_or_path`, the model onto the device of this process.
+
+    A model that is to be divided over several GPUs stays where it was loaded: whole, it may fit on none of them.
 
     Raises:
         BaseModelError: no such model, no chat template in it, or a kernel or quantisation that this machine lacks.
@@ -47,6 +51,10 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
         )
     except _UNLOADABLE as error:
         raise _cannot_be_loaded(config, error) from error
+    device = process_device()
+    # A quantised model is there already.
+    if model.device.type != device.type and not is_fsdp_enabled():
+        model.to(device)
     return model, tokenizer
 
 

@@ -55,6 +55,12 @@ def process_count() -> int:
     return int(_state().num_processes)
 
 
+def process_device() -> torch.device:
+    """Return what this process computes on: its own GPU, or the processor."""
+    device: torch.device = _state().device
+    return device
+
+
 def from_main_process(value: _Value | None) -> _Value:
     """Return the main process's `value` in every process; the others may pass None."""
     _state()

@@ -131,7 +131,7 @@ def train(
         return measure(model, tokenizer, data.evaluation, max_length=config.max_length, when=when)
 
     before = from_main_process(measured(start.model, "before") if is_main_process() else None)
-    batching, own_rows = _batching(config, base, tokenizer.pad_token_id)
+    batching, own_rows = from_main_process(_batching(config, base, tokenizer.pad_token_id))
     if own_rows is not None:
         logger.warning("answers to one prompt do not share its row, which costs time: %s", own_rows)
     results: list[StepResult] = []

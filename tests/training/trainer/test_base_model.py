@@ -7,6 +7,7 @@ import torch
 
 from tests.training.trainer.runs import config
 from training.trainer.base_model import BaseModelError, load_base_model
+from training.trainer.processes import process_device
 
 
 def test_the_weights_come_in_the_precision_of_the_config(tiny_model_path: str, tmp_path: Path) -> None:
@@ -18,6 +19,16 @@ def test_the_weights_come_in_the_precision_of_the_config(tiny_model_path: str, t
 def test_the_attention_kernel_is_the_configs(tiny_model_path: str, tmp_path: Path) -> None:
     model, _ = load_base_model(config(tiny_model_path, attn_implementation="eager"), cache_dir=tmp_path)
     assert model.config._attn_implementation == "eager"
+
+
+def test_the_model_comes_on_the_device_that_it_is_measured_and_trained_on(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = load_base_model(config(tiny_model_path), cache_dir=tmp_path)
+    assert model.device.type == process_device().type
+    monkeypatch.setattr("training.trainer.base_model.process_device", lambda: torch.device("meta"))
+    model, _ = load_base_model(config(tiny_model_path), cache_dir=tmp_path)
+    assert model.device.type == "meta"
 
 
 def test_a_kernel_whose_package_is_missing_is_one_clear_line(tiny_model_path: str, tmp_path: Path) -> None:

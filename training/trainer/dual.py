@@ -74,6 +74,8 @@ class DualChannelTrainer(PackedLosses):
             processing_class=tokenizer,
             peft_config=start.lora,
         )
+        if getattr(start.model, "is_loaded_in_4bit", False):
+            _widen_adapter(self.model)
         # The batches bring their reference log-probabilities along.
         self.precompute_ref_logps = True
         # Both write to standard output, which belongs to the command's own answer.
@@ -292,3 +294,13 @@ class DualChannelTrainer(PackedLosses):
         self.stopped = dict(state["stopped"])
         self.first_losses = dict(state["first_losses"])
         self.used = {channel: set(indices) for channel, indices in state["used"].items()}
+
+
+def _widen_adapter(model: torch.nn.Module) -> None:
+    """Put the trained weights into float32 again, which TRL narrows to bfloat16 where the base is quantised.
+
+    A step of Adam at a usual rate is less than bfloat16's spacing around most weights, and would be rounded away.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from tests.training.records import preference_record, sft_record
 from tests.training.trainer.runs import GENERAL, PREFERENCE, SFT, config, in_order, run
@@ -66,6 +66,24 @@ def test_the_adapter_changes_but_the_base_does_not(tiny_model_path: str, tmp_pat
     assert len(raised) == 14
     for name, tensor in raised.items():
         assert tensor.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("continues", [False, True])
+def test_the_adapter_is_trained_in_float32_whatever_the_base_is_in(
+    continues: bool, tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four bits nothing but the mark is here, by which TRL narrows the adapter to bfloat16."""
+    settings = config(tiny_model_path, max_steps=2, dtype="bfloat16", mixed_precision="bf16")
+    adapter = None
+    if continues:
+        adapter = tmp_path / "adapter"
+        run(settings, tmp_path / "first").outcome.model.save_pretrained(adapter, selected_adapters=["default"])
+    for is_quantised in (False, True):
+        monkeypatch.setattr(LlamaForCausalLM, "is_loaded_in_4bit", is_quantised, raising=False)
+        model = run(settings, tmp_path / str(is_quantised), adapter=adapter).outcome.model
+        adapted = {name: tensor.dtype for name, tensor in model.named_parameters() if "lora_" in name}
+        assert set(adapted.values()) == {torch.float32}
+        assert model.get_base_model().dtype == torch.bfloat16
 
 
 def test_the_same_seed_gives_the_same_losses(tiny_model_path: str, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def archive_pairs(night: Night) -> Counter[str]:
     - `rejected`: a person rejected it more than `rejected_days` ago, and it has been so since.
     - `merged`: the pair that stands for it is archived, or it is as old as that itself.
 
-    What a person took out of the archive stays out, unless that person rejects it.
+    What a person took out of the archive stays out, unless that person rejects it. A pair that stands for others is as
+    old as the newest of them, and is spared where a person's word spares one of them: what they say is trained by it
+    alone.
     """
     counts: Counter[str] = Counter({f"archived_{reason}": 0 for reason in _REASONS})
     for channel in CHANNELS.values():
@@ -56,7 +58,8 @@ def _archive(night: Night, keys: Sequence[int], among: Pairs) -> int:
 def _by_age(night: Night, channel: Channel) -> Found:
     before = _days_ago(night, night.config.retire.retention_days)
     if before is not None:
-        among = _protected(night, _wanted(channel, night.using).filter(created_at__lt=before, merged_into__isnull=True))
+        recent = _members(channel, night.using).filter(created_at__gte=before)
+        among = _survivors(night, channel).filter(~Exists(recent), created_at__lt=before)
         yield _keys(among), among
 
 
@@ -65,8 +68,7 @@ def _by_uses(night: Night, channel: Channel) -> Found:
     # The ledger is the longest table of all, and most nights have too few runs for it to matter.
     if most is None or TrainingRun.objects.using(night.using).successful().count() < most:
         return
-    open_pairs = _wanted(channel, night.using).filter(merged_into__isnull=True)
-    among = _protected(night, open_pairs)
+    among = _survivors(night, channel)
     link = f"{channel.link}_id"
     uses = PairUse.objects.using(night.using).filter(
         **{f"{channel.link}__isnull": False, f"{channel.link}__archived_at__isnull": True},
@@ -134,11 +136,32 @@ def _since(records: Sequence[Sequence[Any]]) -> datetime:
     return since
 
 
+def _survivors(night: Night, channel: Channel) -> Pairs:
+    """Return the pairs that nothing stands for and that may be archived for their age or their uses."""
+    members = _members(channel, night.using)
+    spared = _taken_out(channel)
+    if night.config.retire.keep_approved:
+        spared |= Q(review_status=ReviewStatus.APPROVED)
+    pairs = _wanted(channel, night.using).filter(~Exists(members.filter(spared)), merged_into__isnull=True)
+    return _protected(night, pairs)
+
+
+def _members(channel: Channel, using: str) -> Pairs:
+    """Return, for the pair of the outer query, those that it stands for and that would be trained without it."""
+    pairs: Pairs = channel.model.objects.using(using).worth_training()
+    return pairs.filter(merged_into=OuterRef("pk"))
+
+
 def _wanted(channel: Channel, using: str) -> Pairs:
     """Return the pairs that may be archived for anything but a rejection."""
-    wanted_back = channel.history._default_manager.filter(id=OuterRef("pk"), history_change_reason=UNARCHIVED)
     pairs: Pairs = channel.model._default_manager.using(using)
-    return pairs.filter(~Exists(wanted_back), archived_at__isnull=True)
+    return pairs.filter(~_taken_out(channel), archived_at__isnull=True)
+
+
+def _taken_out(channel: Channel) -> Q:
+    """Tell of pairs that a person took out of the archive."""
+    history = channel.history._default_manager
+    return Q(Exists(history.filter(id=OuterRef("pk"), history_change_reason=UNARCHIVED)))
 
 
 def _protected(night: Night, pairs: Pairs) -> Pairs:

@@ -46,9 +46,12 @@ class TrainingPairQuerySet(models.QuerySet[_Pair]):
 
         Consent that was withdrawn after the pair was made counts too.
         """
+        return self.worth_training().filter(merged_into__isnull=True)
+
+    def worth_training(self) -> Self:
+        """Return pairs that may be trained, or could be if no other pair stood for them."""
         return self.filter(
             Q(conversation__isnull=True) | Q(conversation__training_allowed=True),
-            merged_into__isnull=True,
             archived_at__isnull=True,
             sampling_weight__gt=0,
         ).exclude(review_status="rejected")
@@ -124,9 +127,9 @@ class TrainingPairQuerySet(models.QuerySet[_Pair]):
 class SftPairQuerySet(TrainingPairQuerySet["SftPair"]):
     """Memory pairs."""
 
-    def trainable(self) -> Self:
-        """Return pairs that may be trained; a reward of 0 means: do not learn this."""
-        return super().trainable().filter(reward_intensity__gt=0)
+    def worth_training(self) -> Self:
+        """Leave out a reward of 0 as well, which means: do not learn this."""
+        return super().worth_training().filter(reward_intensity__gt=0)
 
     def matching(
         self,

@@ -176,10 +176,46 @@ class TestRejection:
 @pytest.mark.parametrize("make", MAKE)
 class TestMerged:
     def test_it_follows_the_pair_that_stands_for_it(self, make: Any) -> None:
-        survivor = make(created_at=days_ago(20))
+        survivor = make()
+        use(survivor, *runs(2))
         merged = [another(make, merged_into=survivor) for _ in range(2)]
-        assert archived(retention_days=10) == {"age": 1, "merged": 2}
+        assert archived(max_uses=2) == {"uses": 1, "merged": 2}
         assert all(is_archived(pair) for pair in merged)
+
+    def test_the_pair_that_stands_for_others_is_as_old_as_the_newest_of_them(self, make: Any) -> None:
+        survivor = make(created_at=days_ago(30))
+        old, newer = (another(make, created_at=days_ago(days), merged_into=survivor) for days in (20, 9))
+        assert archived(retention_days=10) == {"merged": 1}
+        assert [is_archived(pair) for pair in (survivor, old, newer)] == [False, True, False]
+        newer.created_at = days_ago(11)
+        newer.save()
+        assert archived(retention_days=10) == {"age": 1, "merged": 1}
+
+    @pytest.mark.parametrize(
+        "fields", [{"review_status": "rejected"}, {"sampling_weight": 0.0}, {"archived_at": NOW}, {"consent": False}]
+    )
+    def test_what_would_not_be_trained_without_it_does_not_keep_it(self, fields: dict[str, Any], make: Any) -> None:
+        if "consent" in fields:
+            fields = {"conversation": rows.conversation(training_allowed=False)}
+        another(make, merged_into=make(created_at=days_ago(20)), **fields)
+        assert archived(retention_days=10)["age"] == 1
+
+    @pytest.mark.parametrize("config", [{"retention_days": 10}, {"max_uses": 2}])
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_what_a_person_approved_of_them_keeps_it(self, config: dict[str, int], keep: bool, make: Any) -> None:
+        survivor = make(created_at=days_ago(20))
+        use(survivor, *runs(2))
+        another(make, created_at=days_ago(20), review_status="approved", merged_into=survivor)
+        archived(keep_approved=keep, **config)
+        assert is_archived(survivor) != keep
+
+    @pytest.mark.parametrize("config", [{"retention_days": 10}, {"max_uses": 2}])
+    def test_what_a_person_took_out_of_the_archive_keeps_it(self, config: dict[str, int], make: Any) -> None:
+        survivor = make(created_at=days_ago(20))
+        use(survivor, *runs(2))
+        merged = another(make, created_at=days_ago(20), merged_into=survivor, archived_at=NOW)
+        curation.unarchive(pairs=type(merged)._default_manager.filter(pk=merged.pk), user=None)
+        assert archived(**config) == {}
 
     def test_an_approved_one_follows_too(self, make: Any) -> None:
         another(make, review_status="approved", merged_into=make(archived_at=NOW))
@@ -252,7 +288,7 @@ def test_small_transactions_take_all_of_them(monkeypatch: pytest.MonkeyPatch) ->
     survivor = rows.sft_pair(created_at=days_ago(50))
     for _ in range(5):
         rows.sft_pair(created_at=days_ago(50))
-        rows.sft_pair(merged_into=survivor)
+        rows.sft_pair(created_at=days_ago(50), merged_into=survivor)
         rows.sft_pair(created_at=days_ago(50), review_status="rejected", archived_at=None)
     for pair in SftPair.objects.filter(review_status="rejected")[:3]:
         SftPair.objects.filter(pk=pair.pk).update(created_at=days_ago(15))
@@ -275,7 +311,7 @@ def test_what_a_person_does_meanwhile_is_heard(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_night_can_be_undone(tmp_path: Path) -> None:
     survivor = rows.sft_pair(created_at=days_ago(50))
-    rows.sft_pair(merged_into=survivor)
+    rows.sft_pair(created_at=days_ago(50), merged_into=survivor)
     rows.preference_pair(created_at=days_ago(50))
     before = [list(model.objects.order_by("pk").values()) for model in (SftPair, PreferencePair)]
     step = night(retention_days=10)

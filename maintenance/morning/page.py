@@ -23,6 +23,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "replaced": "of these in place of an older vector",
     },
     "merge": {
+        "released": "pairs that left one which has lost its consent",
         "sft_merged": "memory pairs merged away",
         "preference_merged": "preference pairs merged away",
         "groups": "pairs that stand for others now",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from maintenance.merging.channels import PREFERENCE, SFT, Channel, PairTexts
 from maintenance.merging.marks import Marks, last_marks
 from maintenance.merging.writing import Merge
 from maintenance.night import Night, StepOutcome
+from maintenance.releasing import release_pairs
 
 _LONGEST_EXAMPLE = 120
 
@@ -22,7 +24,8 @@ def merge(night: Night) -> StepOutcome:
 
     Of each group the best pair stays (approved, then reward, then loss, then newest); the others point at it and leave
     the pools, and it takes their best scores and says where they came from. Pairs that differ in a number, a name, a
-    date or a negation are never merged, but proposed to a person.
+    date or a negation are never merged, but proposed to a person. Before that, pairs leave a survivor that has lost its
+    consent, to stand for themselves or behind another.
 
     Raises:
         ImproperlyConfigured: there is no embedder.
@@ -31,9 +34,16 @@ def merge(night: Night) -> StepOutcome:
     settings = night.config.merge
     earlier = last_marks(embedder=night.version(), threshold=settings.similarity_threshold, using=night.using)
     outcomes: dict[Channel, ChannelOutcome] = {}
+    released = 0
     budget = settings.max_proposals
     for channel in (SFT, PREFERENCE):
-        outcomes[channel] = merge_channel(night, channel, earlier.get(channel.name), budget=budget)
+        free = release_pairs(night, channel.model)
+        released += len(free)
+        before = earlier.get(channel.name)
+        if before is not None:
+            # They were hidden behind another pair when the others were compared.
+            before = replace(before, left=(*before.left, *free))
+        outcomes[channel] = merge_channel(night, channel, before, budget=budget)
         budget -= len(outcomes[channel].proposed.made)
     marks = Marks(
         embedder=night.version(),
@@ -41,7 +51,7 @@ def merge(night: Night) -> StepOutcome:
         channels={channel.name: outcome.marks for channel, outcome in outcomes.items()},
     )
     return StepOutcome(
-        counts=_counts(outcomes),
+        counts={"released": released, **_counts(outcomes)},
         details={
             "comparison": {channel.name: outcome.comparison for channel, outcome in outcomes.items()},
             "complete": all(outcome.complete for outcome in outcomes.values()),

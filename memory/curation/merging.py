@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PairT = TypeVar("PairT", bound=TrainingPair)
 
+# What the history says of a pair that a person merged, before the number of the other one.
+MERGED_INTO = "merged into"
+
 
 def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | None) -> int:
     """Let `into` stand for `pairs`, which are no longer trained; return how many were not merged into it before.
@@ -42,7 +45,7 @@ def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | N
 
 def merge_reason(survivor: int) -> str:
     """Return what the history says of a pair that `survivor` has come to stand for."""
-    return f"merged into {survivor}"
+    return f"{MERGED_INTO} {survivor}"
 
 
 def why_unfit(pair: TrainingPair) -> str:

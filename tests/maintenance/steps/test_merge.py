@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from maintenance import releasing
 from maintenance.decisions import accept, dismiss
 from maintenance.merging import channel_merge, judging, writing
 from maintenance.merging.candidates import Pool, read_pool
@@ -26,7 +27,7 @@ from maintenance.steps.merge import merge
 from maintenance.undo import undo
 from memory import curation
 from memory.embeddings import pair_text
-from memory.models import PairEmbedding, PreferencePair, SftPair
+from memory.models import Conversation, PairEmbedding, PreferencePair, SftPair
 from memory.text import content_hash
 from tests.maintenance import nights
 from tests.maintenance.merging.stored import BEGIN, embed, memory, merge_night, preference, record, standing
@@ -399,6 +400,96 @@ def test_both_channels_share_the_budget() -> None:
     outcome = merge_night(max_proposals=1)
     assert (outcome.counts["proposals"], outcome.counts["proposals_beyond_budget"]) == (1, 1)
     assert Proposal.objects.get().sft_pair is not None
+
+
+# Pairs whose survivor may not be trained any more.
+
+
+def withdraw(conversation: Conversation | None) -> None:
+    assert conversation is not None
+    Conversation.objects.filter(pk=conversation.pk).update(training_allowed=False)
+
+
+def three_alike() -> list[SftPair]:
+    """Store three pairs that say the same, in three conversations, and let the last one stand for the others."""
+    texts = ["sure, good", "well, good", "so, good"]
+    pairs = [memory(text, 5 * day, day=day, conversation=rows.conversation(text)) for day, text in enumerate(texts)]
+    merge_night()
+    assert standing(*pairs) == [2, 2, None]
+    return pairs
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_what_a_pair_stood_for_is_trained_when_it_loses_its_consent(is_deleted: bool) -> None:
+    pairs = three_alike()
+    withdraw(pairs[2].conversation)
+    if is_deleted:
+        Conversation.objects.filter(training_allowed=False).delete()
+    assert not SftPair.objects.trainable().exists()
+    outcome = merge_night(days=1)
+    # And they are compared with each other, though neither is new.
+    assert standing(*pairs) == [1, None, None]
+    assert (outcome.counts["released"], outcome.counts["sft_merged"]) == (2, 1)
+    assert list(SftPair.objects.trainable()) == [pairs[1]]
+    assert merge_night(days=2).counts["released"] == 0
+
+
+def test_what_a_preference_stood_for_is_trained_when_it_loses_its_consent() -> None:
+    pairs = [
+        preference(chosen, "Nothing at all.", day=day, conversation=rows.conversation(chosen))
+        for day, chosen in enumerate(["Sure, good.", "well, good"])
+    ]
+    merge_night()
+    assert standing(*pairs) == [1, None]
+    withdraw(pairs[1].conversation)
+    assert merge_night(days=1).counts["released"] == 1
+    assert standing(*pairs) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"review_status": "rejected"}, {"sampling_weight": 0.0}, {"reward_intensity": 0.0}, {"archived_at": BEGIN}],
+)
+def test_what_would_not_be_trained_either_stays_merged(fields: dict[str, Any]) -> None:
+    pairs = three_alike()
+    withdraw(pairs[2].conversation)
+    SftPair.objects.filter(pk=pairs[0].pk).update(**fields)
+    withdraw(pairs[1].conversation)
+    assert merge_night(days=1).counts["released"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_what_a_person_rejects_is_rejected_for_all_that_say_the_same() -> None:
+    pairs = three_alike()
+    curation.reject(pairs=SftPair.objects.filter(pk=pairs[2].pk), user=maren())
+    assert merge_night(days=1).counts["released"] == 0
+    SftPair.objects.filter(pk=pairs[2].pk).update(review_status="pending", sampling_weight=0.0)
+    assert merge_night(days=2).counts["released"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_what_a_person_merged_stays_merged() -> None:
+    older, newer = (memory(f"It is {name}.", conversation=rows.conversation(name)) for name in ("Rex", "Max"))
+    curation.merge(pairs=SftPair.objects.filter(pk=older.pk), into=newer, user=maren())
+    withdraw(newer.conversation)
+    assert merge_night().counts["released"] == 0
+    assert standing(older, newer) == [1, None]
+
+
+def test_small_transactions_release_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releasing, "ROWS_PER_TRANSACTION", 1)
+    pairs = three_alike()
+    withdraw(pairs[2].conversation)
+    assert merge_night(days=1).counts["released"] == 2
+
+
+def test_an_undone_night_puts_what_it_released_back(tmp_path: Path) -> None:
+    pairs = three_alike()
+    withdraw(pairs[2].conversation)
+    before = table(SftPair)
+    merge_night(days=1)
+    report = undo(MaintenanceRun.objects.latest("pk"), artifacts=tmp_path, using="default")
+    assert (report.refused, table(SftPair)) == ([], before)
 
 
 # Nights after the first.

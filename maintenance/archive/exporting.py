@@ -17,6 +17,7 @@ from maintenance.archive.files import (
     ArchiveError,
     Manifest,
     archive_folder,
+    check_bytes,
     check_content,
     finished_files,
     leftovers,
@@ -48,7 +49,8 @@ class Export:
         exported: pairs that left the database, by channel.
         files: names of the files that were written.
         kept: pairs that are in a file and stay in the database all the same.
-        problems: files that an earlier night began and that cannot be read, a line each.
+        problems: files of earlier nights that are damaged or cannot be read, a line each.
+        missing: names of files on record that are not on the disk.
 
     """
 
@@ -56,11 +58,30 @@ class Export:
     files: list[str] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def add(self, removal: Removal) -> None:
         """Count what left the database."""
         self.exported += removal.removed
         self.kept += removal.kept
+
+
+def check_files(night: Night, export: Export) -> None:
+    """Compare the files of earlier nights with their checksums; write what is wrong into `export`.
+
+    They are the only copies of their pairs, so that a damage has to be known while there is a backup without it.
+    """
+    exported = ArchiveFile.objects.using(night.using).filter(removed_at__isnull=False, restored_at__isnull=True)
+    for archive_file in exported.order_by("pk"):
+        path = night.artifacts / archive_file.path
+        if not path.is_file():
+            export.missing.append(path.name)
+            continue
+        try:
+            read_manifest(path)
+            check_bytes(path, archive_file.sha256)
+        except (ArchiveError, OSError) as error:
+            _tell(error, night, export)
 
 
 def export_pairs(night: Night, export: Export, *, before: datetime) -> None:
@@ -114,9 +135,7 @@ def _clear(folder: Path, night: Night) -> None:
     """Remove what a process that died left of files that it had not finished."""
     known = {Path(path).name for path in ArchiveFile.objects.using(night.using).values_list("path", flat=True)}
     for path in leftovers(folder):
-        if path.name in known:
-            night.say(f"{path}: its manifest is missing")
-        else:
+        if path.name not in known:
             path.unlink()
 
 
@@ -129,12 +148,15 @@ def _finish(folder: Path, night: Night, export: Export) -> None:
             try:
                 manifest = read_manifest(path)
                 check_content(path, manifest)
-            except ArchiveError as error:
+            except (ArchiveError, OSError) as error:
                 _tell(error, night, export)
             else:
                 _noted(path, manifest, night)
     for archive_file in files.filter(removed_at__isnull=True, restored_at__isnull=True).order_by("pk"):
         path = night.artifacts / archive_file.path
+        if not path.is_file():
+            export.missing.append(path.name)
+            continue
         try:
             check_content(path, read_manifest(path))
         except (ArchiveError, OSError) as error:

@@ -195,14 +195,24 @@ def check_content(path: Path, manifest: Manifest) -> None:
         ArchiveError: they differ, or a line is none.
 
     """
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    if checksum != manifest.sha256:
-        raise ArchiveError(f"{path}: damaged: got the checksum {checksum[:12]}…, allowed {manifest.sha256[:12]}…")
+    check_bytes(path, manifest.sha256)
     counts = Counter(record.channel.name for record in records_of(path))
     expected = {"sft": manifest.sft_pairs, "preference": manifest.preference_pairs}
     if any(counts[name] != expected[name] for name in CHANNELS):
         raise ArchiveError(f"{path}: damaged: got {dict(counts)} pairs, allowed {expected}")
+
+
+def check_bytes(path: Path, sha256: str) -> None:
+    """Compare an archive file with its checksum.
+
+    Raises:
+        ArchiveError: they differ.
+
+    """
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    if checksum != sha256:
+        raise ArchiveError(f"{path}: damaged: got the checksum {checksum[:12]}…, allowed {sha256[:12]}…")
 
 
 def _partial(path: Path) -> Path:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
-from maintenance.archive.exporting import Export, export_pairs
+from maintenance.archive.exporting import Export, check_files, export_pairs
 from maintenance.archive.files import ArchiveError
 from maintenance.archive.retiring import archive_pairs
 from maintenance.night import Night, PartlyDoneError, StepOutcome
+
+# Missing files of which the report gives the names.
+_NAMED = 3
 
 
 def retire(night: Night) -> StepOutcome:
     """Take old, worn and rejected pairs out of the pools; after `export_after_days` more, out of the database.
 
     Raises:
-        PartlyDoneError: the disk does not take a file; what was archived stays so, and what was exported before.
+        PartlyDoneError: the disk does not take a file, or a file of an earlier night is damaged; what was archived
+            stays so, and what was exported.
 
     """
     archived = archive_pairs(night)
     export = Export()
+    check_files(night, export)
     days = night.config.retire.export_after_days
+    failed: Exception | None = None
     if days is not None:
         try:
             export_pairs(night, export, before=night.now - timedelta(days=days))
         except (OSError, ArchiveError) as error:
-            raise PartlyDoneError(str(error), _outcome(night, archived, export)) from error
-    return _outcome(night, archived, export)
+            failed = error
+    outcome = _outcome(night, archived, export)
+    if reasons := [*([str(failed)] if failed else []), *export.problems]:
+        raise PartlyDoneError("; ".join(reasons), outcome) from failed
+    return outcome
 
 
 def _outcome(night: Night, archived: Mapping[str, int], export: Export) -> StepOutcome:
@@ -38,5 +47,22 @@ def _outcome(night: Night, archived: Mapping[str, int], export: Export) -> StepO
         "files": len(export.files),
         "kept": len(export.kept),
     }
-    kept = [asdict(each) for each in export.kept[: night.config.report.examples]]
-    return StepOutcome(counts, {"files": export.files, "kept": kept, "problems": export.problems})
+    kept = export.kept[: night.config.report.examples]
+    return StepOutcome(
+        counts,
+        {
+            "files": export.files,
+            "kept": [asdict(each) for each in kept],
+            "problems": export.problems,
+            "notes": list(_notes(export)),
+            "examples": [{"kind": "kept", "about": f"{each.channel}:{each.pair}: {each.reason}"} for each in kept],
+        },
+    )
+
+
+def _notes(export: Export) -> Iterator[str]:
+    """Yield what the report says in words of the files of earlier nights."""
+    yield from export.problems
+    if missing := export.missing:
+        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+        yield f"Archive files that are not there any more: {', '.join(missing[:_NAMED])}{more}."

@@ -16,8 +16,10 @@ from django.db import connection, transaction
 from maintenance.archive import exporting, files
 from maintenance.archive.files import check_content, finished_files, read_manifest, records_of, write_archive
 from maintenance.archive.restoring import restore_files
+from maintenance.config import NightlyConfig
 from maintenance.models import ArchiveFile
-from maintenance.night import PartlyDoneError
+from maintenance.night import Night, PartlyDoneError, StepOutcome
+from maintenance.nightly import NightOrder, run_night
 from maintenance.steps.retire import retire
 from memory import curation
 from memory.models import ExportedPair, PairEmbedding, PreferencePair, SftPair
@@ -179,6 +181,7 @@ def test_a_pair_that_changed_since_it_was_written_stays(
     assert (outcome.counts["exported_sft"], outcome.counts["kept"]) == (2, 1)
     reason = "stands for pair 2000" if edit == "merged into" else "changed since it was written"
     assert outcome.details["kept"] == [{"channel": "sft", "pair": memory[1].pk, "reason": reason}]
+    assert outcome.details["examples"] == [{"kind": "kept", "about": f"sft:{memory[1].pk}: {reason}"}]
     assert not ExportedPair.objects.filter(pair_id=memory[1].pk, channel="sft").exists()
 
 
@@ -220,7 +223,7 @@ def test_a_file_of_another_database_is_never_written_over(tmp_path: Path) -> Non
     older.parent.mkdir()
     older.write_bytes(b"kept")
     older.with_name(older.name.replace(".jsonl.gz", ".manifest.json")).write_text("{}")
-    outcome = retire(stock.retiring(tmp_path, of=run))
+    outcome = partly(stock.retiring(tmp_path, of=run))
     assert older.read_bytes() == b"kept"
     assert outcome.details["files"] == [f"pairs-20260601T030000Z-night{run.pk}-2.jsonl.gz"]
     assert outcome.details["problems"][0].startswith(f"{older.parent}/pairs-20260601T030000Z-night{run.pk}-1.manifest")
@@ -347,6 +350,16 @@ def full_disk(call: str) -> Iterator[None]:
         yield
 
 
+def partly(night: Night) -> StepOutcome:
+    """Take a step that finds something wrong, and return what it did all the same."""
+    with pytest.raises(PartlyDoneError) as failed:
+        retire(night)
+    problems = failed.value.outcome.details["problems"]
+    assert str(failed.value) == "; ".join(problems)
+    assert failed.value.outcome.details["notes"][: len(problems)] == problems
+    return failed.value.outcome
+
+
 class Killed(BaseException):
     """The process is dead: nothing that it would do on its way out happens any more."""
 
@@ -456,7 +469,7 @@ class TestLeftovers:
             stock.exported(tmp_path)
         (damaged,) = stock.files(tmp_path)
         damaged.write_bytes(damaged.read_bytes()[:-9])
-        outcome = stock.exported(tmp_path)
+        outcome = partly(stock.retiring(tmp_path))
         assert len(outcome.details["problems"]) == 1
         assert outcome.details["problems"][0].startswith(f"{damaged}: damaged: got the checksum ")
         assert damaged.exists()
@@ -468,8 +481,72 @@ class TestLeftovers:
         stock.exported(tmp_path)
         (path,) = stock.files(tmp_path)
         files.manifest_path(path).unlink()
-        stock.exported(tmp_path)
+        outcome = partly(stock.retiring(tmp_path))
         assert path.exists()
+        assert outcome.details["problems"] == [f"{path}: its manifest {files.manifest_path(path).name} is missing"]
+
+
+def spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+class TestDamages:
+    @pytest.mark.parametrize("config", [{}, {"export_after_days": None}], ids=["exporting", "not exporting"])
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_a_file_of_an_earlier_night_that_is_damaged_fails_the_step_and_what_is_due_goes_all_the_same(
+        self, config: dict[str, Any], dry_run: bool, tmp_path: Path
+    ) -> None:
+        stock.stock()
+        stock.exported(tmp_path)
+        (damaged,) = stock.files(tmp_path)
+        spoil(damaged)
+        pair = rows.sft_pair(archived_at=stock.LONG_AGO)
+        outcome = partly(stock.retiring(tmp_path, dry_run=dry_run, **config))
+        (problem,) = outcome.details["problems"]
+        assert problem.startswith(f"{damaged}: damaged: got the checksum ")
+        assert SftPair.objects.filter(pk=pair.pk).exists() == bool(config)
+
+    def test_the_morning_report_names_it(self, tmp_path: Path) -> None:
+        stock.stock()
+        stock.exported(tmp_path)
+        (damaged,) = stock.files(tmp_path)
+        spoil(damaged)
+        order = NightOrder(
+            config=NightlyConfig(),
+            config_path=Path("nightly.yaml"),
+            steps=["retire"],
+            dry_run=False,
+            artifacts=tmp_path,
+            project=tmp_path,
+        )
+        done = run_night(order, say=lambda line: None, now=stock.NOW)
+        assert (done["status"], done["steps"]["retire"]["status"]) == ("failed", "failed")
+        page = (Path(done["report"]) / "report.md").read_text()
+        assert "> **retire** failed: " in page
+        assert f"/archive/{damaged.name}: damaged: got the checksum" in page
+
+    def test_a_file_that_somebody_took_away_is_told_and_no_failure(self, tmp_path: Path) -> None:
+        for _ in range(5):
+            rows.sft_pair(archived_at=stock.LONG_AGO)
+            stock.exported(tmp_path)
+        # As a killed night leaves it.
+        ArchiveFile.objects.filter(pk=ArchiveFile.objects.latest("pk").pk).update(removed_at=None)
+        names = [Path(file.path).name for file in ArchiveFile.objects.order_by("pk")]
+        for path in stock.files(tmp_path):
+            path.unlink()
+        (note,) = stock.exported(tmp_path).details["notes"]
+        assert note == f"Archive files that are not there any more: {', '.join(names[:3])} and 2 more."
+        ArchiveFile.objects.update(restored_at=stock.NOW)
+        assert stock.exported(tmp_path).details["notes"] == []
+
+    def test_a_file_whose_pairs_are_all_back_may_be_damaged(self, tmp_path: Path) -> None:
+        stock.stock()
+        stock.exported(tmp_path)
+        restore_files(list(ArchiveFile.objects.all()), artifacts=tmp_path, using="default")
+        spoil(*stock.files(tmp_path))
+        assert stock.exported(tmp_path).details["problems"] == []
 
 
 @contextmanager

@@ -91,6 +91,23 @@ def reserve_ids(model: type[models.Model], count: int, *, using: str | None = No
         return [row[0] for row in cursor.fetchall()]
 
 
+def pass_ids(model: type[models.Model], highest: int, *, using: str | None = None) -> None:
+    """Let the keys that the database hands out from now on be above `highest`, as after rows came with their own."""
+    alias = using or router.db_for_write(model)
+    connection = connections[alias]
+    if connection.vendor == "sqlite":
+        # It looks at the keys that are inserted.
+        return
+    sequence = [model._meta.db_table, model._meta.pk.column]
+    with connection.cursor() as cursor:
+        # Never downwards, as Django's own statement would: there are keys of rows that lie in archive files.
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence(%s, %s), %s) "
+            "WHERE coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass), 0) < %s",
+            [*sequence, highest, *sequence, highest],
+        )
+
+
 def key_list(keys: Sequence[int], *, using: str) -> models.expressions.RawSQL:
     """Return `keys` as a subquery for `pk__in`: one parameter, however many there are."""
     if connections[using].vendor == "sqlite":

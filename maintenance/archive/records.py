@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 
 from maintenance.models import Proposal
-from memory.bulk import insert_rows, key_list
+from memory.bulk import insert_rows, key_list, pass_ids
 from memory.models import PairEmbedding, PreferencePair, SftPair
 from training.models import PairUse
 
@@ -134,11 +134,14 @@ def read_records(channel: Channel, keys: Sequence[int], *, among: models.QuerySe
 
 
 def insert_records(table: type[models.Model], rows: Sequence[Row], *, using: str) -> None:
-    """Store plain rows of `table` as they were, primary keys included."""
+    """Store plain rows of `table` as they were, primary keys included; later rows get higher ones."""
+    if not rows:
+        return
     columns = _columns(table)
     fields = [_field(table, name) for name in columns]
     stored = [[_stored(field, row[name]) for field, name in zip(fields, columns, strict=True)] for row in rows]
     insert_rows(table, columns, stored, using=using)
+    pass_ids(table, max(row[table._meta.pk.attname] for row in rows), using=using)
 
 
 def _rows_of(channel: Channel, table: type[models.Model], keys: Sequence[int], *, using: str) -> dict[int, list[Row]]:

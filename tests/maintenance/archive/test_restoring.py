@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, models, transaction
+from django.core.management.color import no_style
+from django.db import IntegrityError, connection, models, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,41 @@ def test_archive_and_restore_is_the_identity(tmp_path: Path) -> None:
     assert (report.proposals_waiting, report.cut_links) == (0, 0)
     assert ArchiveFile.objects.get().restored_at is not None
     assert not ExportedPair.objects.away().exists()
+
+
+def restart_keys() -> None:
+    """Let the tables, which are empty, begin with the key 1, as those of a new database do."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("DELETE FROM sqlite_sequence")
+        for statement in connection.ops.sequence_reset_sql(no_style(), list(stock.TABLES)):
+            cursor.execute(statement)
+
+
+def newest_keys() -> list[int]:
+    return [table._default_manager.latest("pk").pk for table in stock.TABLES]
+
+
+def test_in_a_new_database_later_rows_get_keys_of_their_own(tmp_path: Path) -> None:
+    stock.stock()
+    before = stock.dump()
+    stock.exported(tmp_path)
+    restart_keys()
+    restored(tmp_path)
+    assert stock.dump() == before
+    run, curator = TrainingRun.objects.get(), User.objects.get()
+    highest = newest_keys()
+    for pair in (rows.sft_pair(), rows.preference_pair(chosen="Another one.")):
+        stock.belong(pair, run, curator)
+    stock.propose(rows.sft_pair(), rows.sft_pair())
+    assert all(new > old for new, old in zip(newest_keys(), highest, strict=True))
+
+
+def test_keys_of_pairs_in_a_file_are_not_handed_out_again(tmp_path: Path) -> None:
+    memory, _ = stock.stock()
+    stock.exported(tmp_path)
+    restored(tmp_path, only=[("sft", memory[0].pk)])
+    assert rows.sft_pair().pk > memory[-1].pk
 
 
 def test_a_second_restoration_finds_all_pairs_there(tmp_path: Path) -> None:

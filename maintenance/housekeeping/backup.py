@@ -63,13 +63,13 @@ def back_up(folder: Path, *, now: datetime, using: str) -> Path:
         left.unlink()
     partial = final.with_name(f".{final.name}.partial")
     try:
+        # It holds what people said, and does so before it is whole.
+        partial.touch(mode=0o600)
         if is_sqlite:
             _check_space(folder, using=using)
             _check_sqlite(partial, expected=_copied_with_counts(partial, using=using))
         else:
             _dump_postgres(partial, using=using)
-        # It holds what people said.
-        partial.chmod(0o600)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(final)
@@ -82,12 +82,15 @@ def back_up(folder: Path, *, now: datetime, using: str) -> Path:
 def old_backups(folder: Path, *, keep: int, newest: str) -> list[Path]:
     """Return the backups beside the one named `newest` that go where `keep` of them, itself included, stay.
 
-    What else lies in the folder is not meant, nor is `newest`, whatever the clock said when the others were made.
+    What else lies in the folder is not meant, nor is `newest`, whatever the clock said when the others were made. Those
+    of a later time than `newest` go first: a clock that was ahead once would keep them for ever, in the place of good
+    ones.
     """
     if not folder.is_dir():
         return []
     others = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.name != newest]
-    return sorted(others, key=lambda path: path.name, reverse=True)[max(keep - 1, 0) :]
+    by_worth = sorted(others, key=lambda path: (path.name < newest, path.name), reverse=True)
+    return by_worth[max(keep - 1, 0) :]
 
 
 def copy_sqlite(path: Path, *, using: str) -> None:

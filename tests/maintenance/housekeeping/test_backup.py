@@ -49,6 +49,22 @@ def test_a_backup_is_named_by_its_time_and_for_the_owner_alone(tmp_path: Path) -
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.usefixtures("stored")
+def test_a_backup_is_for_the_owner_alone_before_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "_run" if ON_POSTGRES else "_copy"
+    take = getattr(module, name)
+    modes: list[int] = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        modes.extend(stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir())
+        return take(*arguments, **options)
+
+    monkeypatch.setattr(module, name, watched)
+    path = back_up(tmp_path, now=NOW, using="default")
+    assert set(modes) == {0o600}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 @sqlite_only
 @pytest.mark.usefixtures("stored")
 def test_a_backup_of_sqlite_is_a_database_with_every_row(tmp_path: Path) -> None:
@@ -312,3 +328,19 @@ def test_a_backup_that_was_just_made_stays_though_the_clock_was_set_back(tmp_pat
         (tmp_path / name).touch()
     going = old_backups(tmp_path, keep=2, newest="20260301T033000Z.sqlite3")
     assert [path.name for path in going] == [older[0]]
+
+
+def test_a_backup_of_a_clock_that_was_ahead_keeps_no_good_one_from_staying(tmp_path: Path) -> None:
+    ahead = ["20990101T000000Z.sqlite3", "20990102T000000Z.sqlite3"]
+    days = [f"202603{day:02}T030000Z.sqlite3" for day in range(1, 5)]
+    for name in [*ahead, *days]:
+        (tmp_path / name).touch()
+    assert [path.name for path in old_backups(tmp_path, keep=4, newest=days[-1])] == ahead[::-1]
+    assert [path.name for path in old_backups(tmp_path, keep=5, newest=days[-1])] == ahead[:1]
+
+
+def test_a_clock_that_is_far_behind_costs_no_more_than_the_oldest(tmp_path: Path) -> None:
+    days = [f"202603{day:02}T030000Z.sqlite3" for day in range(1, 5)]
+    for name in [*days, "19700101T000100Z.sqlite3"]:
+        (tmp_path / name).touch()
+    assert [path.name for path in old_backups(tmp_path, keep=4, newest="19700101T000100Z.sqlite3")] == days[:1]

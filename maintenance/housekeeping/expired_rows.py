@@ -30,7 +30,7 @@ def delete_old_histories(*, keep_days: int, now: datetime, using: str) -> int:
     A pair that an export took out of the database was not deleted by a person: its history stays with its restoration.
     """
     before = now - timedelta(days=keep_days)
-    return sum(_delete(_histories(model, before, using=using), using=using) for model in (SftPair, PreferencePair))
+    return sum(_delete_histories(model, before, using=using) for model in (SftPair, PreferencePair))
 
 
 def delete_ended_sessions(*, now: datetime, using: str) -> int:
@@ -38,12 +38,18 @@ def delete_ended_sessions(*, now: datetime, using: str) -> int:
     return _delete(Session.objects.using(using).filter(expire_date__lt=now), using=using)
 
 
-def _histories(model: type[SftPair] | type[PreferencePair], before: datetime, *, using: str) -> models.QuerySet[Any]:
+def _delete_histories(model: type[SftPair] | type[PreferencePair], before: datetime, *, using: str) -> int:
     history = model.history.model._default_manager.using(using)
-    deleted = history.filter(history_type="-", history_date__lt=before, id=OuterRef("id"))
     present = model.objects.using(using).filter(pk=OuterRef("id"))
-    found: models.QuerySet[Any] = history.filter(Exists(deleted), ~Exists(present))
-    return found
+    # Whose pairs are gone the indexes tell alone; the records themselves hold texts, and most are of pairs that stay.
+    gone = list(history.filter(~Exists(present)).order_by("id").values_list("id", flat=True).distinct())
+    deleted = 0
+    for start in range(0, len(gone), ROWS_PER_TRANSACTION):
+        some = history.filter(id__in=key_list(gone[start : start + ROWS_PER_TRANSACTION], using=using))
+        ended = list(some.filter(history_type="-", history_date__lt=before).order_by().values_list("id", flat=True))
+        found = history.filter(~Exists(present), id__in=key_list(ended, using=using))
+        deleted += _delete(found, using=using) if ended else 0
+    return deleted
 
 
 def _delete(rows: models.QuerySet[Any], *, using: str) -> int:

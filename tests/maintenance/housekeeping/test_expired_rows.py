@@ -81,6 +81,29 @@ def test_the_history_of_a_pair_that_came_back_stays() -> None:
     assert delete_old_histories(keep_days=10, now=NOW, using="default") == 0
 
 
+def test_many_histories_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expired_rows, "ROWS_PER_TRANSACTION", 1)
+    for pair in sft_pairs(3):
+        deleted(pair, days_ago=11)
+    with CaptureQueriesContext(connection) as queries:
+        assert delete_old_histories(keep_days=10, now=NOW, using="default") == 6
+    assert not SftPair.history.exists()
+    # One for each channel.
+    assert sum(query["sql"].startswith("SELECT DISTINCT") for query in queries) == 2
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite's plans")
+def test_the_histories_of_pairs_that_are_there_are_not_read() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        delete_old_histories(keep_days=10, now=NOW, using="default")
+    for query in queries:
+        with connection.cursor() as cursor:
+            plan = [row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}").fetchall()]
+        scans = [line for line in plan if line.startswith("SCAN memory_historical")]
+        assert scans
+        assert all("USING COVERING INDEX" in line for line in scans)
+
+
 def test_sessions_go_once_they_have_ended() -> None:
     for name, days in (("ended", -1), ("running", 1)):
         Session.objects.create(session_key=name, session_data="", expire_date=NOW + timedelta(days=days))

@@ -42,13 +42,29 @@ def database_file(path: Path) -> Iterator[str]:
         del connections.databases[ALIAS]
 
 
+def check_migrated(*, using: str) -> None:
+    """Refuse a database that is older than the code.
+
+    Raises:
+        UnfitDatabaseError: it lacks migrations.
+
+    """
+    if _missing_migrations(using):
+        raise UnfitDatabaseError("migrations are not applied; run `manage.py migrate`")
+
+
 def _check(path: Path) -> None:
     try:
-        executor = MigrationExecutor(connections[ALIAS])
+        missing = _missing_migrations(ALIAS)
     except DatabaseError as error:
         raise UnfitDatabaseError(f"{path}: got no SQLite database ({error})") from error
-    if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    if missing:
         raise UnfitDatabaseError(
-            f"{path}: {len(missing)} migrations are not applied; "
+            f"{path}: {missing} migrations are not applied; "
             f"run `DATABASE_URL=sqlite:///{path.resolve()} python manage.py migrate`"
         )
+
+
+def _missing_migrations(using: str) -> int:
+    executor = MigrationExecutor(connections[using])
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))

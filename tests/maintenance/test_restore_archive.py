@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
 
 from maintenance.archive import restoring
 from maintenance.management.commands import restore_archive
@@ -152,6 +153,10 @@ class TestBadInput:
 
     def test_an_unknown_file(self, artifacts: Path) -> None:
         assert refused("pairs.jsonl.gz") == (f"{artifacts}/archive/pairs.jsonl.gz: no such file", 1)
+
+    def test_a_database_that_is_not_migrated(self) -> None:
+        MigrationRecorder(connection).record_unapplied("maintenance", "0001_initial")
+        assert refused("pairs.jsonl.gz") == ("migrations are not applied; run `manage.py migrate`", 1)
 
     def test_one_bad_file_keeps_all_from_being_restored(self, artifacts: Path) -> None:
         stock.stock()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from pytest_django.fixtures import Settings
 
 from maintenance.journal import change_rows
@@ -53,6 +54,11 @@ def rewarded(*pairs: SftPair, step: str = "merge", of: MaintenanceRun | None = N
 
 def rewards() -> list[float]:
     return list(SftPair.objects.order_by("pk").values_list("reward_intensity", flat=True))
+
+
+def test_a_database_that_is_not_migrated_is_refused_with_what_to_do() -> None:
+    MigrationRecorder(connection).record_unapplied("maintenance", "0001_initial")
+    assert called("last") == (1, "", "migrations are not applied; run `manage.py migrate`")
 
 
 @pytest.mark.parametrize("by", [lambda run: run.pk, lambda run: "last"])

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from django_rich.management import RichCommand
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from maintenance.config import NightlyConfig
 from maintenance.nightly import NightOrder, run_night
 from maintenance.steps import STEPS, UnknownStepError, known_steps
 from maintenance.tables import night_tables
-from memory.databases import UnfitDatabaseError
+from memory.databases import UnfitDatabaseError, check_migrated
 from memory.progress import share_progress
 from training.config import ConfigError, load_section
 from training.lock import LockedError
@@ -80,6 +80,7 @@ class Command(RichCommand):
                 artifacts=settings.ARTIFACTS_DIR,
                 project=settings.BASE_DIR,
             )
+            check_migrated(using=DEFAULT_DB_ALIAS)
             with _terminated_as_interrupted(), share_progress() as progress:
                 report = run_night(order, say=_say, progress=progress)
         except (ConfigError, UnknownStepError, UnfitDatabaseError) as error:

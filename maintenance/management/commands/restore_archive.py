@@ -23,7 +23,7 @@ from maintenance.archive.restoring import known_files, restore_files
 from maintenance.archive.tables import file_tables, restore_tables
 from maintenance.nightly import night_folder, night_lock
 from maintenance.rehearsal import rehearsal
-from memory.databases import UnfitDatabaseError
+from memory.databases import UnfitDatabaseError, check_migrated
 from training.lock import LockedError
 
 FAILED = 2
@@ -98,6 +98,7 @@ class Command(RichCommand):
 def _restore(files: Sequence[Path], pairs: list[tuple[str, int]] | None, *, dry_run: bool) -> Any:
     artifacts, using = settings.ARTIFACTS_DIR, DEFAULT_DB_ALIAS
     database = rehearsal(using=using, folder=night_folder(artifacts)) if dry_run else nullcontext(using)
+    check_migrated(using=using)
     with night_lock(artifacts), database as alias:
         known = known_files(files, pairs=pairs or (), artifacts=artifacts, using=alias)
         return restore_files(known, artifacts=artifacts, using=alias, only=pairs)

@@ -17,7 +17,7 @@ from maintenance.rehearsal import rehearsal
 from maintenance.steps import UnknownStepError, known_steps
 from maintenance.tables import undo_tables
 from maintenance.undo import UnknownNightError, find_night, undo
-from memory.databases import UnfitDatabaseError
+from memory.databases import UnfitDatabaseError, check_migrated
 from training.lock import LockedError
 
 FAILED = 2
@@ -53,6 +53,7 @@ class Command(RichCommand):
         artifacts, using = settings.ARTIFACTS_DIR, DEFAULT_DB_ALIAS
         try:
             wanted = None if steps is None else known_steps("--step", steps)
+            check_migrated(using=using)
             database = rehearsal(using=using, folder=night_folder(artifacts)) if dry_run else nullcontext(using)
             with night_lock(artifacts), database as alias:
                 close_dead_runs(using=alias)

@@ -81,12 +81,6 @@ def known_files(files: Iterable[Path], *, pairs: Collection[PairKey], artifacts:
     return [_known_file(path, manifest, using=using) for path, manifest in manifests.items()]
 
 
-def restore_file(archive_file: ArchiveFile, *, artifacts: Path, using: str) -> RestoreReport:
-    """Put the pairs of one file back; see `restore_files`."""
-    (report,) = restore_files([archive_file], artifacts=artifacts, using=using)
-    return report
-
-
 def restore_files(
     archive_files: Sequence[ArchiveFile],
     *,

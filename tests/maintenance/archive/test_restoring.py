@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, models, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maintenance.archive import restore_file, restoring
+from maintenance.archive import restoring
 from maintenance.archive.records import CHANNELS, insert_records
 from maintenance.archive.restoring import RefusedPair, RestoreReport, known_files, restore_files
 from maintenance.archive.retiring import archive_pairs
@@ -271,9 +271,9 @@ def test_a_proposal_between_two_files_comes_with_the_second_of_them(
     before = stock.dump()
     stock.exported(tmp_path)
     one, other = ArchiveFile.objects.order_by("pk")
-    assert restore_file(one, artifacts=tmp_path, using="default").proposals_waiting == 1
-    assert restore_file(other, artifacts=tmp_path, using="default").proposals_waiting == 0
-    assert restore_file(one, artifacts=tmp_path, using="default").proposals_waiting == 0
+    for file, waiting in ((one, 1), (other, 0), (one, 0)):
+        (report,) = restore_files([file], artifacts=tmp_path, using="default")
+        assert report.proposals_waiting == waiting
     assert stock.dump() == before
 
 

@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ExtractConfig(Section):
-    """The extraction, as `extract_sft_pairs --all` does it."""
+    """The extraction, of conversations that changed since they were last extracted; after a change here, of all."""
 
     include_context: bool = Field(False, description="Keep the dialogue before each instruction with its pairs.")
 

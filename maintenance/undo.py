@@ -18,6 +18,7 @@ from maintenance.conflicts import LINKS, conflicts, stored_value
 from maintenance.models import ArchiveFile, Clustering, MaintenanceRun, MaintenanceStep, Proposal, RowChange
 from maintenance.night import ROWS_PER_TRANSACTION
 from memory.bulk import key_list, update_rows
+from memory.extraction.sources import extract_sources_again
 from memory.models import PairEmbedding, PreferencePair, SftPair, TrainingPair
 from memory.pair_vectors import forget_vectors
 
@@ -173,6 +174,9 @@ def _put_back(changes: Sequence[RowChange], *, using: str) -> tuple[Counter[str]
         by_table.setdefault(change.table, []).append(change)
     for table, of_table in by_table.items():
         model = apps.get_model(table)
+        if extracted := [change.row_id for change in of_table if change.step == "extract"]:
+            # Before any of these rows is locked, as extraction does.
+            extract_sources_again(model, extracted, using=using)
         rows = _locked_rows(model, of_table, using=using)
         # A row that was made and is gone needs nothing more.
         present = [change for change in of_table if change.before is not None or change.row_id in rows]

@@ -12,6 +12,7 @@ from training.sampling.schedule import CHANNEL_NAMES
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "extract": {
         "conversations": "conversations read",
+        "unchanged": "conversations in which nothing had changed",
         "sft_created": "memory pairs made",
         "preference_created": "preference pairs made",
         "replay_created": "replay entries made",

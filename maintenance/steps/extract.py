@@ -31,7 +31,9 @@ class _NightJournal:
 
 
 def extract(night: Night) -> StepOutcome:
-    """Extract from all conversations; what is stored already stays as it is.
+    """Extract from the conversations that changed since they were last extracted; what is stored stays as it is.
+
+    After a change of the rules, the config or the switches all of them are read once.
 
     A batch of conversations is one transaction together with its journal, so that a night that is killed loses one
     batch at most, and nothing is stored that could not be undone.
@@ -40,7 +42,11 @@ def extract(night: Night) -> StepOutcome:
         ImproperlyConfigured: drafts have to be compared and there is no embedder; earlier batches stay stored.
 
     """
-    total = Selection().count(using=night.using)
+    options = ExtractionOptions(
+        include_context=night.config.extract.include_context, only_changed=True, batch_messages=_BATCH_MESSAGES
+    )
+    total = pipeline.count_conversations(Selection(), options, using=night.using)
+    unchanged = Selection().count(using=night.using) - total
     done = 0
 
     def advance(conversations: int) -> None:
@@ -50,10 +56,7 @@ def extract(night: Night) -> StepOutcome:
 
     report = pipeline.extract(
         Selection(),
-        ExtractionOptions(
-            include_context=night.config.extract.include_context,
-            batch_messages=_BATCH_MESSAGES,
-        ),
+        options,
         using=night.using,
         load=night.load,
         on_batch=advance,
@@ -62,6 +65,7 @@ def extract(night: Night) -> StepOutcome:
     return StepOutcome(
         counts={
             "conversations": report.conversations,
+            "unchanged": unchanged,
             "sft_created": report.created,
             "preference_created": report.preference_pairs_created,
             "replay_created": report.replay_entries_created,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -11,9 +11,8 @@ from typing import Any
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from memory.bulk import key_list
-from memory.extraction.request import Selection
 from memory.extraction.turns import MessageTree, TurnMessage
-from memory.models import ExportedPair, Message, PreferencePair, SftPair
+from memory.models import Conversation, ExportedPair, Message, PreferencePair, SftPair
 
 # Under this key a pair keeps what it stands for: a list of `message` (id), `reason` and `similarity`.
 COLLAPSED = "collapsed_drafts"
@@ -33,14 +32,14 @@ class StoredPair:
 
 @dataclass(slots=True)
 class Batch:
-    """Conversations with consent as trees, with what was made of them before.
+    """Conversations, those with consent as trees, with what was made of them before.
 
+    `keys` are all of them, in their order, at least one.
     `pairs` is by assistant message; `collapsed` says of each message that another one stands for why it was dropped;
     `preferences` is by the set of its two messages, one for an edit.
     """
 
-    last: int
-    conversations: int
+    keys: Sequence[int]
     refused_turns: int = 0
     trees: dict[int, MessageTree] = field(default_factory=dict)
     pairs: dict[int, StoredPair] = field(default_factory=dict)
@@ -48,15 +47,15 @@ class Batch:
     preferences: dict[frozenset[int], int] = field(default_factory=dict)
 
 
-def read_batch(selection: Selection, *, after: int, messages: int, using: str) -> Batch | None:
-    """Return the next conversations with a primary key above `after`, or None if there are none.
+def read_batch(conversations: QuerySet[Conversation], *, after: int, messages: int, using: str) -> Batch | None:
+    """Return the next of `conversations` with a primary key above `after`, or None if there are none.
 
     They have `messages` messages together at most, or are one that has more. Six queries at most, whatever the count.
     To be called in a transaction: the conversations are locked, so that of two runs at once one waits, and then finds
     the rows of the other.
     """
     counts = Message.objects.using(using).filter(conversation=OuterRef("pk")).order_by().values("conversation")
-    found = selection.conversations(using=using).filter(pk__gt=after).select_for_update()
+    found = conversations.filter(pk__gt=after).order_by("pk").select_for_update()
     rows = list(
         found.annotate(messages_count=Subquery(counts.values(count=Count("pk")))).values_list(
             "pk", "training_allowed", "messages_count"
@@ -66,7 +65,7 @@ def read_batch(selection: Selection, *, after: int, messages: int, using: str) -
     rows = [row for row, total in zip(rows, totals, strict=True) if row is rows[0] or total <= messages]
     if not rows:
         return None
-    batch = Batch(last=rows[-1][0], conversations=len(rows))
+    batch = Batch([key for key, *_ in rows])
     allowed = [key for key, consent, _ in rows if consent]
     if refused := [key for key, consent, _ in rows if not consent]:
         answers = Message.objects.using(using).filter(role=Message.Role.ASSISTANT, kind=Message.Kind.DIALOGUE)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 from memory.bulk import insert_rows, key_list, text_list
@@ -23,8 +23,11 @@ from memory.extraction.rows import REPLAY_COLUMNS, SftRow, preference_pair, repl
 from memory.extraction.thoughts import StoredThoughts
 from memory.extraction.turns import TurnMessage
 from memory.extraction.vectors import VectorCache, VectorsMissingError
-from memory.models import PreferencePair, ReplayEntry, SftPair
+from memory.models import Conversation, PreferencePair, ReplayEntry, SftPair
 from memory.switches import is_on
+
+# To be raised with every change of the rules, so that the next night applies them to all conversations.
+RULES = 1
 
 
 def extract(
@@ -39,7 +42,8 @@ def extract(
     """Extract pairs, preferences and replay entries from the conversations of `selection`; return the counts.
 
     A batch of conversations is one transaction, which locks them. Killed at any point and run again, it ends with the
-    same rows; of two runs at once each row is stored by one. A conversation without consent gives nothing.
+    same rows; of two runs at once each row is stored by one. A conversation without consent gives nothing. That it was
+    extracted is noted in the same transaction, unless only a part of its turns was asked for.
 
     A stored pair stands: it is never deleted, doubled or exchanged, whatever drafts or ratings come later (see
     `BatchPlanner`). Without `options.skip_existing` its texts and scores follow its message, its usage and review
@@ -66,6 +70,14 @@ def extract(
     return report
 
 
+def count_conversations(
+    selection: Selection, options: ExtractionOptions | None = None, *, using: str = DEFAULT_DB_ALIAS
+) -> int:
+    """Return how many conversations `extract` would read."""
+    run = _Run(selection, options or ExtractionOptions(), using=using, load=load_embedder, journal=None)
+    return run.conversations().count()
+
+
 class _Run:
     """One run over one selection."""
 
@@ -87,6 +99,20 @@ class _Run:
         self.vectors = VectorCache(load)
         self.thoughts = StoredThoughts(VectorCache(load), using=using)
 
+    @property
+    def how(self) -> str:
+        """All that decides, besides a conversation itself, what comes of it."""
+        choices = {
+            "context": self.options.include_context,
+            "introspection": self.introspection,
+            "kept_branch": self.prefer_kept_branch,
+        }
+        return " ".join([f"rules {RULES}", *(name for name, is_chosen in choices.items() if is_chosen)])
+
+    def conversations(self) -> QuerySet[Conversation]:
+        found = self.selection.conversations(using=self.using)
+        return found.to_extract(self.how) if self.options.only_changed else found
+
     def go(self, on_batch: Callable[[int], None] | None) -> ExtractionReport:
         report = ExtractionReport()
         last: int | None = 0
@@ -105,7 +131,7 @@ class _Run:
         return report
 
     def _store_batch(self, *, after: int) -> tuple[int | None, ExtractionReport]:
-        batch = read_batch(self.selection, after=after, messages=self.options.batch_messages, using=self.using)
+        batch = read_batch(self.conversations(), after=after, messages=self.options.batch_messages, using=self.using)
         if batch is None:
             return None, ExtractionReport()
         plan = self._planner(batch).plan()
@@ -113,7 +139,10 @@ class _Run:
         self._note_collapsed(plan)
         if not self.options.skip_existing:
             plan.report.refreshed = refresh(plan, include_context=self.options.include_context, using=self.using)
-        return batch.last, plan.report
+        if self.selection.since is None:
+            read = Conversation.objects.using(self.using).filter(pk__in=key_list(batch.keys, using=self.using))
+            read.note_extracted(self.how)
+        return batch.keys[-1], plan.report
 
     def _planner(self, batch: Batch) -> BatchPlanner:
         return BatchPlanner(

@@ -81,7 +81,7 @@ class BatchPlanner:
 
         """
         report = self._plan.report
-        report.conversations = self._batch.conversations
+        report.conversations = len(self._batch.keys)
         report.assistant_turns = self._batch.refused_turns
         self._count("no_consent", self._batch.refused_turns)
         drafts: list[tuple[Place, DraftSelection]] = []

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from memory.models import Conversation, Message
+from memory.models.querysets import ConversationQuerySet
 
 # Messages a transaction, and never less than one conversation. Larger ones hold more in memory, and the write lock
 # longer; smaller ones write the pages of every index more often.
@@ -27,7 +28,7 @@ class Selection:
     conversation_id: int | None = None
     since: datetime | None = None
 
-    def conversations(self, *, using: str = DEFAULT_DB_ALIAS) -> QuerySet[Conversation]:
+    def conversations(self, *, using: str = DEFAULT_DB_ALIAS) -> ConversationQuerySet:
         """Return the conversations that are meant, in the order of their primary keys."""
         found = Conversation.objects.using(using).order_by("pk")
         if self.conversation_id is not None:
@@ -50,6 +51,7 @@ class ExtractionOptions:
         include_context: keep the dialogue before each instruction with its pairs.
         include_introspection: let introspection into the memory channel even if the live switch is off.
         skip_existing: leave stored pairs alone; otherwise their texts and scores are brought up to date.
+        only_changed: pass over conversations in which nothing changed since they were extracted the same way.
         dry_run: do everything, then take it back.
         batch_messages: messages a transaction; a conversation is never divided.
 
@@ -58,6 +60,7 @@ class ExtractionOptions:
     include_context: bool = False
     include_introspection: bool = False
     skip_existing: bool = True
+    only_changed: bool = False
     dry_run: bool = False
     batch_messages: int = BATCH_MESSAGES
 

@@ -66,7 +66,9 @@ def merge(known: Sequence[tuple[Conversation, ParsedConversation]], rows: Rows, 
     messages = _stored_messages([stored.pk for stored, _ in known], using)
     edited = [stored.pk for stored, parsed in known if _age(parsed, stored) > 0]
     texts = _stored_texts(edited, using)
-    return sum(not _merge_one(stored, parsed, messages[stored.pk], texts, rows) for stored, parsed in known)
+    changed = [stored.pk for stored, parsed in known if _merge_one(stored, parsed, messages[stored.pk], texts, rows)]
+    rows.changed += changed
+    return len(known) - len(changed)
 
 
 def _merge_one(

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memory.bulk import text_list, update_rows
+from memory.bulk import key_list, text_list, update_rows
 from memory.importers.records import ParsedFeedback, Skipped
 from memory.importing.merging import STORED_COLUMNS, StoredMessage
-from memory.models import Message
+from memory.models import Conversation, Message
 
 
 @dataclass(slots=True)
@@ -47,6 +47,8 @@ def store_ratings(ratings: Sequence[ParsedFeedback], *, using: str) -> RatingOut
             else:
                 changes[message.pk] = renewed
                 message.rating, message.reward_intensity, message.reward_observed = renewed
+    rated = Message.objects.using(using).filter(pk__in=key_list(list(changes), using=using))
+    Conversation.objects.using(using).filter(pk__in=rated.values("conversation_id")).note_changed()
     columns = ("rating", "reward_intensity", "reward_observed")
     update_rows(Message, columns, [(pk, *change) for pk, change in changes.items()], using=using)
     outcome.updated = len(changes)

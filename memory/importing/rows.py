@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from memory import rules
-from memory.bulk import insert_rows, reserve_ids, update_rows
+from memory.bulk import insert_rows, key_list, reserve_ids, update_rows
 from memory.importers.records import ParsedConversation, ParsedMessage
 from memory.models import Conversation, Message
 
@@ -57,8 +57,12 @@ class Addition:
 
 @dataclass(slots=True)
 class Rows:
-    """What one round of conversations adds and changes; each change is a row's key with its new values."""
+    """What one round of conversations adds and changes; each change is a row's key with its new values.
 
+    `changed` are the keys of stored conversations to which it brings anything.
+    """
+
+    changed: list[int] = field(default_factory=list)
     conversations: list[tuple[Any, ...]] = field(default_factory=list)
     additions: list[Addition] = field(default_factory=list)
     branches: list[tuple[int, bool]] = field(default_factory=list)
@@ -81,6 +85,9 @@ class Rows:
 
         `now` is the time of a message where neither it nor its conversation has one.
         """
+        if self.changed:
+            # First, as it locks them in the order in which extraction does.
+            Conversation.objects.using(using).filter(pk__in=key_list(self.changed, using=using)).note_changed()
         insert_rows(Conversation, _CONVERSATION_COLUMNS, self.conversations, using=using)
         insert_rows(Message, _MESSAGE_COLUMNS, self._message_rows(now, using), using=using)
         update_rows(Message, ("is_active_branch",), self.branches, using=using)

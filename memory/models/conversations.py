@@ -1,9 +1,15 @@
 """Conversations, and the tree of messages in each."""
 
-from django.db import models
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from memory.bulk import key_list
 from memory.models.querysets import ConversationQuerySet
 
 
@@ -26,6 +32,13 @@ class Conversation(models.Model):
     import_batch = models.ForeignKey(
         "memory.ImportBatch", models.SET_NULL, null=True, blank=True, related_name="stored_conversations"
     )
+    extracted_as = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="How all that it holds was extracted; empty where something of it changed since.",
+    )
 
     objects = ConversationQuerySet.as_manager()
 
@@ -38,9 +51,44 @@ class Conversation(models.Model):
     def __str__(self) -> str:
         return self.title or f"{self.source_system} {self.external_id}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, all but `extracted_as`: what the instance holds of that may be older than the last change."""
+        if not self._state.adding and not kwargs.get("force_insert") and kwargs.get("update_fields") is None:
+            fields = (field for field in self._meta.concrete_fields if not field.primary_key)
+            kwargs["update_fields"] = [field.name for field in fields if field.name != "extracted_as"]
+        super().save(*args, **kwargs)
+
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Delete it as a set of one."""
         return Conversation.objects.using(using or self._state.db).filter(pk=self.pk).delete()
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Messages. Whatever changes some lets their conversations be extracted again."""
+
+    def update(self, **values: Any) -> int:
+        """Update them."""
+        with transaction.atomic(using=self.db):
+            self._note_changed()
+            return super().update(**values)
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete them."""
+        with transaction.atomic(using=self.db):
+            self._note_changed()
+            return super().delete()
+
+    def bulk_create(self, objs: Iterable[Message], *args: Any, **options: Any) -> list[Message]:
+        """Store new messages."""
+        messages = list(objs)
+        with transaction.atomic(using=self.db):
+            stored = super().bulk_create(messages, *args, **options)
+            keys = key_list([each.conversation_id for each in messages], using=self.db)
+            Conversation.objects.using(self.db).filter(pk__in=keys).note_changed()
+            return stored
+
+    def _note_changed(self) -> None:
+        Conversation.objects.using(self.db).filter(pk__in=self.values("conversation_id")).note_changed()
 
 
 class Message(models.Model):
@@ -85,6 +133,8 @@ class Message(models.Model):
     loss = models.FloatField(null=True, blank=True, help_text="Training loss in nats per token, where logged.")
     model_name = models.CharField(max_length=255, blank=True)
 
+    objects = MessageQuerySet.as_manager()
+
     class Meta:
         ordering = ["conversation_id", "id"]
         constraints = [
@@ -104,3 +154,14 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:60]}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, and let its conversation be extracted again."""
+        using = kwargs.get("using") or router.db_for_write(Message, instance=self)
+        with transaction.atomic(using=using):
+            super().save(*args, **kwargs)
+            Conversation.objects.using(using).filter(pk=self.conversation_id).note_changed()
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete it as a set of one."""
+        return Message.objects.using(using or self._state.db).filter(pk=self.pk).delete()

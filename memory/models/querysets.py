@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -24,9 +24,33 @@ if TYPE_CHECKING:
 else:
     _Pair = TypeVar("_Pair")
 
+# How a conversation without consent is extracted, whatever else holds.
+WITHOUT_CONSENT = "without consent"
+
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     """Conversations."""
+
+    def to_extract(self, how: str) -> Self:
+        """Return those that were not extracted since they last changed, or not the way that `how` names.
+
+        Consent that was given or withdrawn since needs nobody to note it.
+        """
+        return self.exclude(training_allowed=True, extracted_as=how).exclude(
+            training_allowed=False, extracted_as=WITHOUT_CONSENT
+        )
+
+    def note_extracted(self, how: str) -> None:
+        """Note that they were extracted; to be called in the transaction that locked them before it read them."""
+        as_allowed = Case(When(training_allowed=True, then=Value(how)), default=Value(WITHOUT_CONSENT))
+        self.to_extract(how).update(extracted_as=as_allowed)
+
+    def note_changed(self) -> None:
+        """Let them be extracted again; to be called in the transaction that changes what is extracted from them."""
+        # Those, too, that are noted as such already: an extraction may be reading them, whose note waits to be seen.
+        # All in one order, so that no two wait for each other.
+        keys = list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+        self.model._default_manager.using(self.db).filter(pk__in=key_list(keys, using=self.db)).update(extracted_as="")
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete them with their messages; pairs stay, those of conversations without consent as rejected ones."""

@@ -10,13 +10,14 @@ import pytest
 from django.db import models
 
 from maintenance.journal import note_created
-from maintenance.models import RowChange
+from maintenance.models import MaintenanceRun, RowChange
 from maintenance.night import Night
 from maintenance.steps import extract as step
 from maintenance.steps.extract import extract
 from maintenance.undo import undo
 from memory.extraction.batch import COLLAPSED
-from memory.models import PreferencePair, ReplayEntry, SftPair
+from memory.models import Conversation, Message, PreferencePair, ReplayEntry, SftPair
+from memory.switches import turn
 from tests.maintenance import nights
 from tests.memory import rows
 from tests.memory.embedders import FakeEmbedder, refuse_to_load
@@ -63,6 +64,7 @@ def test_everything_that_is_made_is_counted_and_in_the_journal() -> None:
     assert embedder.encoded
     assert outcome.counts == {
         "conversations": 3,
+        "unchanged": 0,
         "sft_created": 5,
         "preference_created": 2,
         "replay_created": 5,
@@ -74,19 +76,51 @@ def test_everything_that_is_made_is_counted_and_in_the_journal() -> None:
     assert set(RowChange.objects.values_list("step", "before")) == {("extract", None)}
 
 
-def test_the_next_night_makes_nothing_and_notes_nothing() -> None:
+def test_the_next_night_reads_nothing_makes_nothing_and_notes_nothing() -> None:
     talk()
     extract(replace(night(), load=FakeEmbedder))
     before = noted()
 
     outcome = extract(night())
 
-    assert {name: outcome.counts[name] for name in outcome.counts if name.endswith("created")} == {
-        "sft_created": 0,
-        "preference_created": 0,
-        "replay_created": 0,
-    }
+    assert {name: count for name, count in outcome.counts.items() if count} == {"unchanged": 3}
     assert noted() == before
+
+
+def test_the_next_night_reads_what_changed_alone() -> None:
+    talk()
+    extract(replace(night(), load=FakeEmbedder))
+    rate(asked("Where is Pixel?", "c4"), "In the garden.", 1.0)
+    Message.objects.filter(content="Noon.").update(content="At noon.")
+
+    outcome = extract(night())
+
+    assert {name: count for name, count in outcome.counts.items() if count} == {
+        "conversations": 2,
+        "unchanged": 2,
+        "sft_created": 1,
+        "replay_created": 1,
+    }
+
+
+def test_a_config_that_was_changed_lets_a_night_read_all() -> None:
+    talk()
+    extract(replace(night(), load=FakeEmbedder))
+
+    outcome = extract(night(extract={"include_context": True}))
+
+    assert (outcome.counts["conversations"], outcome.counts["unchanged"]) == (3, 0)
+    assert extract(night(extract={"include_context": True})).counts["unchanged"] == 3
+
+
+def test_ratings_of_two_days_are_compared_though_one_of_their_conversations_is_unchanged() -> None:
+    rate(asked("When is lunch?", "c1"), "Noon.", 1.0)
+    extract(night())
+    rate(asked("When is lunch?", "c2"), "Midnight, or so it is said.", 0.0)
+
+    outcome = extract(replace(night(), load=FakeEmbedder))
+
+    assert (outcome.counts["conversations"], outcome.counts["preference_created"]) == (1, 1)
 
 
 def test_what_was_there_before_is_not_noted() -> None:
@@ -134,6 +168,47 @@ def test_an_undone_night_leaves_the_tables_as_they_were() -> None:
     assert report.refused == []
     assert list(SftPair.objects.values()) == before
     assert not ReplayEntry.objects.exists()
+
+
+@pytest.mark.parametrize("kind", ["pair", "preference", "entry"])
+def test_what_was_undone_is_made_by_the_next_night(kind: str) -> None:
+    user = asked()
+    if kind == "entry":
+        think(user, "They have a dog.")
+    else:
+        answer(user, "Pixel.", original_content="Biscuit." if kind == "preference" else "")
+    if kind == "preference":
+        extract(night())
+        PreferencePair.objects.all().delete()
+        Conversation.objects.note_changed()
+    first = night()
+    made = extract(first).counts
+    assert sum(made[f"{name}_created"] for name in ("sft", "preference", "replay")) == 1
+
+    undo(first.run, artifacts=Path("/nowhere"), using="default")
+
+    assert extract(night()).counts == made
+
+
+def test_what_an_undone_pair_stood_for_is_open_again() -> None:
+    turn("INTROSPECTION_IN_SFT", on=True)
+    think(asked(name="c1"), "They have a dog.")
+    extract(night())
+    think(asked("And my cat?", name="c2"), "They have a cat.")
+    second = night()
+    extract(replace(second, load=lambda: FakeEmbedder({"They have a cat.": 90.0})))
+    think(asked("And my hen?", name="c3"), "They have a cat.")
+    extract(replace(night(), load=lambda: FakeEmbedder({"They have a cat.": 90.0})))
+    pair = SftPair.objects.get(response="They have a cat.")
+    assert pair.metadata[COLLAPSED]
+
+    undo(MaintenanceRun.objects.order_by("-pk")[0], artifacts=Path("/nowhere"), using="default")
+    report = undo(second.run, artifacts=Path("/nowhere"), using="default")
+
+    assert report.refused == []
+    outcome = extract(replace(night(), load=lambda: FakeEmbedder({"They have a cat.": 90.0})))
+    assert (outcome.counts["conversations"], outcome.counts["unchanged"]) == (2, 1)
+    assert SftPair.objects.get(response="They have a cat.").metadata == pair.metadata
 
 
 def test_a_batch_and_its_journal_are_stored_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

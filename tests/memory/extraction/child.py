@@ -61,7 +61,7 @@ def populate() -> None:
 
 
 def extract_counted(*, kill_at: int | None = None, kill_on: str | None = None) -> int:
-    """Extract; return the number of SQL statements."""
+    """Extract, as a night does; return the number of SQL statements."""
     from django.db import connection
 
     from memory.extraction.pipeline import extract
@@ -81,7 +81,7 @@ def extract_counted(*, kill_at: int | None = None, kill_on: str | None = None) -
     with connection.execute_wrapper(watch):
         extract(
             Selection(),
-            ExtractionOptions(include_introspection=True, batch_messages=BATCH_MESSAGES),
+            ExtractionOptions(include_introspection=True, only_changed=True, batch_messages=BATCH_MESSAGES),
             load=lambda: FakeEmbedder(alike),
         )
     return count

@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.utils import timezone
 
 from maintenance.config import NightlyConfig
+from maintenance.database_lock import database_lock
 from maintenance.models import MaintenanceRun, MaintenanceStep
 from maintenance.morning import write_report
 from maintenance.night import Night, PartlyDoneError, StepOutcome
@@ -68,7 +69,7 @@ def run_night(
 
     """
     moment = now or timezone.now()
-    with night_lock(order.artifacts) as lock, _database(order, using) as alias:
+    with night_lock(order.artifacts, using=using) as lock, _database(order, using) as alias:
         close_dead_runs(using=alias)
         run = MaintenanceRun(
             config_path=str(order.config_path), config=order.config.model_dump(mode="json"), started_at=moment
@@ -112,16 +113,18 @@ def night_folder(artifacts: Path) -> Path:
 
 
 @contextmanager
-def night_lock(artifacts: Path) -> Iterator[FolderLock]:
-    """Hold the lock that lets one night, or the undoing of one, work at a time.
+def night_lock(artifacts: Path, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[FolderLock]:
+    """Hold the locks that let one night, or the undoing of one, work at a time, in the folder and in the database.
 
     Raises:
-        LockedError: another process holds it.
+        LockedError: another process holds one of them.
+        DatabaseError: the server cannot be reached.
 
     """
     with folder_lock(night_folder(artifacts), doing="works", allowed="one night at a time") as lock:
         clear_rehearsals(night_folder(artifacts))
-        yield lock
+        with database_lock(using=using):
+            yield lock
 
 
 def close_dead_runs(*, using: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,6 +33,9 @@ from training.lock import LockedError
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+ON_POSTGRES = pytest.mark.skipif(
+    "postgresql" not in settings.DATABASES["default"]["ENGINE"], reason="SQLite has no sessions"
+)
 
 
 @pytest.fixture
@@ -202,7 +208,7 @@ def test_a_query_that_fails_outside_any_transaction_does_not_spoil_the_rest(arti
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("postgresql" not in settings.DATABASES["default"]["ENGINE"], reason="SQLite has no sessions to end")
+@ON_POSTGRES
 def test_a_session_that_the_server_has_ended_fails_one_step(artifacts: Path, stage: Stage) -> None:
     rows.sft_pair()
     stage(merge=lose_the_session, retire=archive_all)
@@ -392,6 +398,53 @@ def test_the_lock_names_the_night(artifacts: Path, stage: Stage) -> None:
     taken(artifacts, "merge", dry_run=True)
     assert json.loads(held[0])["run"] == MaintenanceRun.objects.get().pk
     assert "run" not in json.loads(held[1])
+
+
+@ON_POSTGRES
+def test_a_second_night_from_another_host_is_refused_in_the_database(artifacts: Path) -> None:
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    with night_lock(artifacts / "here"), pytest.raises(LockedError) as caught:
+        taken(artifacts / "there")
+    message = rf"database \w+: {re.escape(me)} \(since 20.+\) works in it; allowed is one night at a time"
+    assert re.fullmatch(message, str(caught.value))
+    assert not MaintenanceRun.objects.exists()
+
+
+@ON_POSTGRES
+def test_a_night_keeps_its_lock_where_a_step_loses_its_session(
+    artifacts: Path, stage: Stage, transactional_db: None
+) -> None:
+    refused: list[str] = []
+
+    def begin_another(night: Night) -> StepOutcome:
+        with pytest.raises(LockedError) as caught, night_lock(artifacts / "there"):
+            pass
+        refused.append(str(caught.value))
+        return StepOutcome()
+
+    stage(merge=lose_the_session, retire=begin_another)
+    report, _said = taken(artifacts / "here", "merge", "retire")
+    assert statuses(report) == {"merge": "failed", "retire": "succeeded"}
+    assert len(refused) == 1
+    with night_lock(artifacts / "there"):
+        pass
+
+
+@ON_POSTGRES
+def test_a_night_whose_lock_the_server_has_ended_goes_on(artifacts: Path, stage: Stage) -> None:
+    def end_all_others(night: Night) -> StepOutcome:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return StepOutcome()
+
+    stage(merge=end_all_others, retire=nothing)
+    report, said = taken(artifacts, "merge", "retire")
+    assert (report["status"], said) == ("succeeded", [])
+    with night_lock(artifacts):
+        pass
 
 
 def test_a_second_night_is_refused(artifacts: Path) -> None:

@@ -170,6 +170,16 @@ def test_a_night_that_is_locked_out_names_who_holds_the_lock(artifacts: Path) ->
 
 
 @pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite is for one host")
+def test_a_night_that_works_from_another_host_locks_this_one_out(artifacts: Path, tmp_path: Path) -> None:
+    with night_lock(tmp_path / "there"):
+        code, out, error = called()
+    assert (code, out) == (4, "")
+    assert f"process {os.getpid()} on {socket.gethostname()} (since 20" in error
+    assert error.endswith(" works in it; allowed is one night at a time")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("in_its_place", ["artifacts", "artifacts/maintenance"])
 def test_a_file_where_the_artifacts_should_be_is_said_in_a_line(in_its_place: str, artifacts: Path) -> None:
     path = artifacts.parent / in_its_place

@@ -47,10 +47,11 @@ _BEFORE = ("review_status", "archived_at")
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How many pairs a filter has, and how many of them a decision would change."""
+    """How many pairs a filter has, how many of them a decision would change, and the newest one's number."""
 
     matching: int
     changing: int
+    highest: int | None
 
     @property
     def left_alone(self) -> int:
@@ -60,8 +61,8 @@ class Preview:
 
 def preview(*, pairs: QuerySet[Any], action: str) -> Preview:
     """Return what `action` would do to `pairs`; nothing is changed."""
-    counts = pairs.order_by().aggregate(matching=Count("pk"), changing=Count("pk", filter=_DECISIONS[action].changes))
-    return Preview(**counts)
+    changing = Count("pk", filter=_DECISIONS[action].changes)
+    return Preview(**pairs.order_by().aggregate(matching=Count("pk"), changing=changing, highest=Max("pk")))
 
 
 def begin(

@@ -45,6 +45,7 @@ OFFERED = {
         "%d pairs taken out of the archive.",
     ),
 }
+NOT_AS_SEEN = "Other pairs pass the filter than when you looked: nothing is decided yet."
 
 
 class BulkDesk(DeskAdmin):
@@ -104,13 +105,16 @@ class BulkDesk(DeskAdmin):
             pairs = self.model.objects.filter(pk__in=selected) if selected else rows_of(self, request, query)
         except BadFilterError as error:
             return self.refused(request, str(error))
-        problem = ""
+        problem, status = "", HTTPStatus.OK
         if "confirm" in asked:
-            problem = _problem(action, reason)
-            if not problem:
-                return self._decide(request, pairs, action, query=query, reason=reason, selected=selected)
+            if problem := _problem(action, reason):
+                status = HTTPStatus.BAD_REQUEST
+            elif (meant := pairs if selected else _as_seen(request, pairs, action)) is None:
+                problem, status = NOT_AS_SEEN, HTTPStatus.CONFLICT
+            else:
+                return self._decide(request, meant, action, query=query, reason=reason, selected=selected)
         return self._confirmation(
-            request, pairs, action, query=query, selected=selected, reason=reason, problem=problem
+            request, pairs, action, query=query, selected=selected, reason=reason, problem=problem, status=status
         )
 
     def _decide_selected(self, request: HttpRequest, pairs: QuerySet[Any], action: str) -> HttpResponse | None:
@@ -150,6 +154,7 @@ class BulkDesk(DeskAdmin):
         selected: list[int] | None = None,
         reason: str = "",
         problem: str = "",
+        status: HTTPStatus = HTTPStatus.OK,
     ) -> HttpResponse:
         counts = preview(pairs=pairs, action=action)
         context = {
@@ -168,7 +173,6 @@ class BulkDesk(DeskAdmin):
             "reason": reason,
             "problem": problem,
         }
-        status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
         return TemplateResponse(request, "admin/memory/bulk_confirm.html", context, status=status)
 
 
@@ -193,6 +197,18 @@ def _keys(request: HttpRequest, name: str) -> list[int]:
             raise BadFilterError(f"{name}: got {shown(text)}, allowed the numbers of rows")
         keys.append(key)
     return keys
+
+
+def _as_seen(request: HttpRequest, pairs: QuerySet[Any], action: str) -> QuerySet[Any] | None:
+    """Return those of `pairs` that were there when the form counted them; None where that is not what it counted.
+
+    Pairs that came since, by an import or a night, nobody has seen: they are left for another decision.
+    """
+    highest, changing = (key_of(request.POST.get(name, "")) for name in ("highest", "changing"))
+    if highest is None or changing is None:
+        return None
+    seen = pairs.filter(pk__lte=highest)
+    return seen if preview(pairs=seen, action=action).changing == changing else None
 
 
 def _problem(action: str, reason: str) -> str:

@@ -27,8 +27,14 @@ def post(client: Client, action: str, query: str = "", **form: Any) -> Any:
     return client.post(reverse(BULK), {"action": action, "query": query, **form})
 
 
+def seen(page: Any) -> dict[str, Any]:
+    """Return what the confirmation says of the rows that it counted."""
+    counts = page.context["counts"]
+    return {"confirm": "yes", "highest": counts.highest, "changing": counts.changing}
+
+
 def decide(client: Client, action: str, query: str = "", **form: Any) -> BulkDecision:
-    assert post(client, action, query, confirm="yes", **form).status_code == 302
+    assert post(client, action, query, **seen(post(client, action, query)), **form).status_code == 302
     return BulkDecision.objects.latest("pk")
 
 
@@ -90,9 +96,8 @@ class TestDeciding:
 
     def test_preference_pairs_are_decided_too(self, admin_client: Client) -> None:
         rows.preference_pair()
-        admin_client.post(
-            reverse("admin:memory_preferencepair_bulk"), {"action": "reject", "query": "", "confirm": "yes"}
-        )
+        address, form = reverse("admin:memory_preferencepair_bulk"), {"action": "reject", "query": ""}
+        admin_client.post(address, {**form, **seen(admin_client.post(address, form))})
         assert PreferencePair.objects.get().review_status == "rejected"
         undone(admin_client, BulkDecision.objects.get())
         assert PreferencePair.objects.get().review_status == "pending"
@@ -130,7 +135,8 @@ class TestDeciding:
     )
     def test_nonsense_is_refused_with_one_line(self, form: dict[str, str], problem: str, admin_client: Client) -> None:
         rows.sft_pair(**USED)
-        response = admin_client.post(reverse(BULK), {"query": "", "confirm": "yes", **form})
+        shown = {"confirm": "yes", "highest": 10**6, "changing": 1}
+        response = admin_client.post(reverse(BULK), {"query": "", **shown, **form})
         assert response.status_code == 400
         assert problem in response.content.decode()
         assert statuses() == ["pending"]
@@ -164,6 +170,51 @@ class TestDeciding:
         assert response.status_code == 400
         assert "allowed the filters of this list" in response.content.decode()
         assert statuses() == ["pending"]
+
+
+class TestWhatWasSeen:
+    QUERY = "review_status__exact=pending"
+
+    def test_rows_that_came_after_the_count_are_left_for_another_decision(self, admin_client: Client) -> None:
+        for _ in range(2):
+            rows.sft_pair()
+        counted = post(admin_client, "approve", self.QUERY)
+        assert 'name="changing" value="2"' in counted.content.decode()
+        rows.sft_pair()
+        assert post(admin_client, "approve", self.QUERY, **seen(counted)).status_code == 302
+        assert statuses() == ["approved", "approved", "pending"]
+        assert BulkDecision.objects.get().changed == 2
+
+    @pytest.mark.parametrize(("before", "after"), [("approved", "pending"), ("pending", "approved")])
+    def test_a_count_that_is_not_true_any_more_is_shown_anew_before_anything_is_decided(
+        self, before: str, after: str, admin_client: Client
+    ) -> None:
+        pair, _ = rows.sft_pair(review_status=before), rows.sft_pair()
+        counted = seen(post(admin_client, "reject", self.QUERY))
+        SftPair.objects.filter(pk=pair.pk).update(review_status=after)
+        again = post(admin_client, "reject", self.QUERY, **counted)
+        assert again.status_code == 409
+        assert "Other pairs pass the filter than when you looked: nothing is decided yet." in again.content.decode()
+        assert statuses() == [after, "pending"]
+        assert not BulkDecision.objects.exists()
+        assert post(admin_client, "reject", self.QUERY, **seen(again)).status_code == 302
+        assert statuses() == ["rejected" if after == "pending" else "approved", "rejected"]
+
+    @pytest.mark.parametrize(
+        "form", [{}, {"changing": "1"}, {"highest": "x", "changing": "1"}, {"highest": "9" * 19, "changing": "-1"}]
+    )
+    def test_nothing_is_decided_that_nobody_counted(self, form: dict[str, str], admin_client: Client) -> None:
+        rows.sft_pair()
+        assert post(admin_client, "approve", confirm="yes", **form).status_code == 409
+        assert statuses() == ["pending"]
+
+    def test_a_reason_that_was_typed_is_kept_where_the_count_is_shown_anew(self, admin_client: Client) -> None:
+        rows.sft_pair(**USED)
+        counted = seen(post(admin_client, "reemit"))
+        SftPair.objects.update(is_used=False)
+        rows.sft_pair(**USED)
+        again = post(admin_client, "reemit", reason="The new base model.", **counted)
+        assert 'value="The new base model."' in again.content.decode()
 
 
 class TestSlices:

@@ -64,6 +64,7 @@ class BulkDecisionAdmin(MachineWrittenAdmin):
         """Show the buttons to those who may decide on these pairs."""
         if obj is not None:
             context["may_decide"] = may_decide(request, obj.channel)
+            context["goes_on"] = context["may_decide"] and _goes_on(request, obj)
             context["counts"] = {name: f"{getattr(obj, name):,}" for name in ("changed", "restored", "left_alone")}
         response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
         return response
@@ -130,3 +131,12 @@ class BulkDecisionAdmin(MachineWrittenAdmin):
 def may_decide(request: HttpRequest, channel: str) -> bool:
     """Return whether the person may change pairs of the channel."""
     return request.user.has_perm(f"memory.change_{MODELS[channel]._meta.model_name}")
+
+
+def _goes_on(request: HttpRequest, decision: BulkDecision) -> bool:
+    """Return whether the page goes on by itself: for who decided, or undid, and for who pressed the button on it.
+
+    htmx alone sends the header, after a press; a link to the page does not.
+    """
+    person = decision.decided_by if decision.undo_began_at is None else decision.undone_by
+    return person == request.user or request.headers.get("HX-Request") == "true"

@@ -68,8 +68,8 @@ class BulkDecision(models.Model):
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether it changed anything, and nobody has begun to undo it."""
-        return self.undo_began_at is None and self.changed > 0
+        """Whether it changed anything, or would still, and nobody has begun to undo it; undoing also stops it."""
+        return self.undo_began_at is None and (self.changed > 0 or self.has_more)
 
 
 class BulkChange(models.Model):

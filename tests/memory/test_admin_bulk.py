@@ -44,6 +44,11 @@ def undone(client: Client, decision: BulkDecision) -> BulkDecision:
     return decision
 
 
+def resumes(client: Client, decision: BulkDecision, **asked: Any) -> bool:
+    page = client.get(reverse("admin:memory_bulkdecision_change", args=[decision.pk]), **asked)
+    return 'hx-trigger="load' in page.content.decode()
+
+
 def statuses() -> list[str]:
     return list(SftPair.objects.order_by("pk").values_list("review_status", flat=True))
 
@@ -237,6 +242,52 @@ class TestSlices:
         assert (decision.changed, decision.has_more) == (5, False)
         later.refresh_from_db()
         assert later.review_status == "pending"
+
+    def test_an_unfinished_decision_goes_on_by_itself_for_its_author_alone(
+        self, admin_client: Client, admin_user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk_decisions, "SLICE_ROWS", 1)
+        for _ in range(3):
+            rows.sft_pair()
+        everything, curator = SftPair.objects.all(), person("curator", "change_sftpair")
+        decision = advance(begin(pairs=everything, action="approve", user=admin_user), pairs=everything, seconds=0)
+        assert (resumes(admin_client, decision), resumes(client_of(curator), decision)) == (True, False)
+        page = client_of(curator).get(reverse("admin:memory_bulkdecision_change", args=[decision.pk]))
+        assert "while its author has this page open" in page.content.decode()
+        assert reverse("admin:memory_bulk_continue", args=[decision.pk]) in page.content.decode()
+        # Who pressed the button there need not press it again for every slice.
+        assert resumes(client_of(curator), decision, headers={"HX-Request": "true"})
+        viewer = client_of(person("viewer", "view_bulkdecision"))
+        assert not resumes(viewer, decision, headers={"HX-Request": "true"})
+        decision = undo(decision, user=curator, seconds=0)
+        assert decision.has_more
+        assert (resumes(admin_client, decision), resumes(client_of(curator), decision)) == (False, True)
+
+    def test_a_decision_whose_author_is_gone_goes_on_by_itself_for_nobody(
+        self, admin_client: Client, admin_user: User
+    ) -> None:
+        rows.sft_pair()
+        decision = begin(pairs=SftPair.objects.all(), action="approve", user=admin_user)
+        BulkDecision.objects.update(decided_by=None)
+        assert not resumes(admin_client, decision)
+
+    @pytest.mark.parametrize("done", [0, 2])
+    def test_a_decision_that_is_not_finished_can_be_stopped_and_undone(
+        self, done: int, admin_client: Client, admin_user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk_decisions, "SLICE_ROWS", 2)
+        for _ in range(3):
+            rows.sft_pair()
+        everything = SftPair.objects.all()
+        decision = begin(pairs=everything, action="approve", user=admin_user)
+        if done:
+            decision = advance(decision, pairs=everything, seconds=0)
+        assert (decision.changed, decision.has_more, decision.can_be_undone) == (done, True, True)
+        page = admin_client.get(reverse("admin:memory_bulkdecision_change", args=[decision.pk])).content.decode()
+        assert "Stop and undo" in page
+        decision = undone(admin_client, decision)
+        assert (decision.restored, decision.has_more, decision.can_be_undone) == (done, False, False)
+        assert statuses() == ["pending"] * 3
 
     def test_undoing_goes_on_where_it_stopped(self, admin_user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk_decisions, "SLICE_ROWS", 2)

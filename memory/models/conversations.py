@@ -151,6 +151,13 @@ class Message(models.Model):
             ),
             models.CheckConstraint(condition=Q(kind__in=["dialogue", "introspection"]), name="message_kind_known"),
         ]
+        indexes = [
+            # All that the list filters by: what few messages pass is read from here, not from rows full of texts.
+            models.Index(
+                fields=["id", "role", "kind", "rating", "is_active_branch", "internal_generated", "created_at"],
+                name="message_list",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:60]}"

@@ -51,6 +51,11 @@ class ReplayEntry(models.Model):
         indexes = [
             models.Index(fields=["prompt_hash"], name="replay_buffer", condition=Q(evicted_at__isnull=True)),
             models.Index(fields=["message"], name="replay_flagged", condition=~Q(safety_flags=[])),
+            # As for messages: all that the list filters by.
+            models.Index(
+                fields=["id", "kind", "internal_generated", "reward_intensity", "created_at", "evicted_at"],
+                name="replay_list",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
@@ -168,6 +170,40 @@ class TestFilters:
             rows.conversation(f"c{number}", source_system=name)
         page = admin_client.get(reverse("admin:memory_conversation_changelist")).content.decode()
         assert page.count('name="source_system"') == 2
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the plan in SQLite's words")
+@pytest.mark.parametrize(
+    ("model", "query"),
+    [
+        ("message", ""),
+        ("message", "role__exact=user"),
+        ("message", "kind__exact=introspection"),
+        ("message", "rating__exact=1"),
+        ("message", "is_active_branch__exact=0"),
+        ("message", "internal_generated__exact=1"),
+        ("message", "conversation__id__exact=1"),
+        ("message", "created_at_from=2026-05-01&created_at_to=2026-05-31"),
+        ("message", "role__exact=user&rating__exact=-1&created_at_to=2026-05-31"),
+        ("replayentry", ""),
+        ("replayentry", "place=buffer"),
+        ("replayentry", "place=evicted"),
+        ("replayentry", "kind__exact=introspection"),
+        ("replayentry", "internal_generated__exact=1"),
+        ("replayentry", "reward_intensity_from=0.5&reward_intensity_to=0.9"),
+        ("replayentry", "created_at_from=2026-05-01&created_at_to=2026-05-31"),
+        ("replayentry", "place=buffer&kind__exact=experience&reward_intensity_to=0.1"),
+    ],
+)
+def test_a_filter_of_a_long_list_is_read_from_an_index_alone(model: str, query: str, admin_client: Client) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        page = admin_client.get(f"{reverse(f'admin:memory_{model}_changelist')}?{query}")
+    assert page.context["cl"].problems == []
+    (keys,) = [found["sql"] for found in captured if f"LIMIT {paginator.COUNTED_ROWS + 1}" in found["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {keys}")
+        (read,) = [str(row[-1]) for row in cursor.fetchall() if f"memory_{model}" in row[-1]]
+    assert "USING COVERING INDEX" in read
 
 
 class TestSearch:

@@ -8,6 +8,9 @@ import sys
 
 import django
 
+# The exit code of a process whose job has ended, and whose database did not take how.
+UNRECORDED = os.EX_TEMPFAIL
+
 
 def main(job_id: int, worker: int) -> None:
     """Do the job; the number of the worker's process tells when that is gone."""
@@ -17,9 +20,13 @@ def main(job_id: int, worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     django.setup()
     # Models can be imported only now.
-    from dualchannel_site.desk.jobs.work import work
+    from dualchannel_site.desk.jobs.work import UnrecordedError, work
 
-    work(job_id, worker=worker)
+    try:
+        work(job_id, worker=worker)
+    except UnrecordedError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the worker's log
+        sys.exit(UNRECORDED)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, close_old_connections
+from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
+from dualchannel_site.desk.jobs.patience import patiently
+from dualchannel_site.desk.jobs.process import UNRECORDED
 from dualchannel_site.desk.models import Job
 
 _log = logging.getLogger(__name__)
@@ -35,10 +36,7 @@ POLL_SECONDS = 1.0
 ESCALATION = ((0.0, signal.SIGINT), (120.0, signal.SIGINT), (240.0, signal.SIGKILL))
 # A terminal and the script that started the worker may send the same signal both.
 REPEATED_SECONDS = 2.0
-# A database that is busy, or restarts, is asked again so often; on SQLite each time waits a minute for the lock.
-DATABASE_TRIES = 30
 _PROGRAM = "dualchannel_site.desk.jobs.process"
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(slots=True)
@@ -53,7 +51,8 @@ def supervise(job_id: int) -> None:
 
     A job that no longer waits, as one that was cancelled, is left alone.
     """
-    job = _patiently(lambda: _begun(job_id))
+    # The task would be lost, and its job wait for ever.
+    job = patiently(lambda: _begun(job_id))
     if job is None:
         _log.info("job %s no longer waits", job_id)
         return
@@ -66,7 +65,7 @@ def supervise(job_id: int) -> None:
             start_new_session=True,
         )
         _watch(process, job, stop)
-    _patiently(lambda: _close(job, process.returncode, is_stopped=stop.asked_at is not None))
+    patiently(lambda: _close(job, process.returncode, is_stopped=stop.asked_at is not None))
     _log.info("%s", job)
 
 
@@ -81,18 +80,6 @@ def _close(job: Job, code: int, *, is_stopped: bool) -> None:
     job.refresh_from_db()
     if job.status == Job.Status.RUNNING:
         _record_loss(job, code, is_stopped=is_stopped)
-
-
-def _patiently(ask: Callable[[], _Answer]) -> _Answer:
-    """Ask the database, again where it is busy or away: the task would be lost, and its job wait for ever."""
-    for _ in range(DATABASE_TRIES - 1):
-        try:
-            return ask()
-        except OperationalError as error:
-            _log.warning("the database is asked again: %s", error)
-            time.sleep(POLL_SECONDS)
-            close_old_connections()
-    return ask()
 
 
 def _watch(process: subprocess.Popen[bytes], job: Job, stop: _Stop) -> None:
@@ -142,6 +129,8 @@ def _record_loss(job: Job, code: int, *, is_stopped: bool) -> None:
     """Record the end of a job whose process could not do so itself."""
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     why = f"its process ended by {how} without a word; the worker's log may say more"
+    if code == UNRECORDED:
+        why = "it came to its end, and the database was too busy to take how; the worker's log says more"
     if is_stopped or job.cancel_requested_at is not None:
         job.stop(why)
     else:

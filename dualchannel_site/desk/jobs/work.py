@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from dualchannel_site.desk.jobs.outcome import Outcome
+from dualchannel_site.desk.jobs.patience import patiently
 from dualchannel_site.desk.jobs.reporting import Report, reporting
 from dualchannel_site.desk.models import Job
 from training.trainer.stopping import Interrupted
@@ -22,23 +24,49 @@ _RUNNERS: Mapping[str, tuple[str, str]] = {
 }
 
 
+class UnrecordedError(Exception):
+    """A job has come to its end, and its row does not say so."""
+
+
 def work(job_id: int, *, worker: int) -> None:
-    """Do the job `job_id`, which the process `worker` has begun, and record its end."""
-    job = Job.objects.get(pk=job_id)
+    """Do the job `job_id`, which the process `worker` has begun, and record its end.
+
+    Raises:
+        UnrecordedError: the database was busy or away until it was asked no more.
+
+    """
+    job = patiently(lambda: Job.objects.get(pk=job_id))
+    end = _end_of(job, worker)
+    _renew_connection()
+    try:
+        _record(job, end)
+    except OperationalError as error:
+        raise UnrecordedError(f"{job.title} has ended ({end.func.__name__}), which is not recorded: {error}") from error
+
+
+def _record(job: Job, end: partial[None]) -> None:
+    try:
+        patiently(end)
+    except OperationalError:
+        raise
+    except Exception as error:
+        # A result that no column takes.
+        failure = error
+        patiently(lambda: job.fail(failure))
+
+
+def _end_of(job: Job, worker: int) -> partial[None]:
+    """Do the job; return the call that records how it ended."""
     try:
         with reporting(job, worker=worker) as report:
             outcome = _runner(job)(job, report)
     except (KeyboardInterrupt, Interrupted) as stop:
-        _renew_connection()
-        job.stop(str(stop) or "stopped")
+        return partial(job.stop, str(stop) or "stopped")
     except Exception as error:
-        _renew_connection()
-        job.fail(error)
-    else:
-        if outcome.failure:
-            job.fail(outcome.failure, result=dict(outcome.result))
-        else:
-            job.succeed(dict(outcome.result))
+        return partial(job.fail, error)
+    if outcome.failure:
+        return partial(job.fail, outcome.failure, result=dict(outcome.result))
+    return partial(job.succeed, dict(outcome.result))
 
 
 def _renew_connection() -> None:

@@ -1,11 +1,13 @@
 """The worker's side of a job, with a database that is busy for a while."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
-from dualchannel_site.desk.jobs import supervision
+from dualchannel_site.desk.jobs import patience, process, supervision
 from dualchannel_site.desk.jobs.supervision import supervise
 from dualchannel_site.desk.models import Job
 
@@ -17,6 +19,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Job:
     """A job that waits, and whose process ends without a word."""
     monkeypatch.setattr(supervision, "_PROGRAM", "keyword")
     monkeypatch.setattr(supervision, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.001)
     return Job.objects.create(kind=Job.Kind.EXTRACTION, options={"since": None})
 
 
@@ -49,3 +52,17 @@ def test_a_database_that_stays_away_is_told(job: Job, monkeypatch: pytest.Monkey
         supervise(job.pk)
     job.refresh_from_db()
     assert job.status == "queued"
+
+
+def test_a_job_whose_end_the_database_did_not_take_says_that_it_came_to_one(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\nexit {process.UNRECORDED}\n")
+    (tmp_path / "python").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    supervise(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.error) == (
+        "failed",
+        "it came to its end, and the database was too busy to take how; the worker's log says more",
+    )

@@ -1,16 +1,22 @@
 """Each kind of job does what its command does, and its row says how that went."""
 
 import os
+import signal
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
+from dualchannel_site.desk.jobs import extraction, patience, process
 from dualchannel_site.desk.jobs.configs import chosen_config, config_checksum
+from dualchannel_site.desk.jobs.outcome import Outcome
 from dualchannel_site.desk.jobs.results import result_tables
-from dualchannel_site.desk.jobs.work import work
+from dualchannel_site.desk.jobs.work import UnrecordedError, work
 from dualchannel_site.desk.models import Job
 from maintenance.models import MaintenanceRun
 from maintenance.nightly import night_lock
@@ -125,9 +131,72 @@ def test_a_job_that_is_stopped_says_by_whom(monkeypatch: pytest.MonkeyPatch, dja
         job.cancel(user=django_user_model.objects.create(username="anna"))
         raise KeyboardInterrupt
 
-    from dualchannel_site.desk.jobs import extraction
-
     monkeypatch.setattr(extraction, "extract_pairs", stopped)
     job = done(Job.Kind.EXTRACTION, since=None)
     assert (job.status, job.error) == ("cancelled", "stopped")
     assert job.cancelled_by == django_user_model.objects.get(username="anna")
+
+
+def busy(real: Callable[..., None], *, times: int) -> Callable[..., None]:
+    """Return `real`, whose first calls find the database locked."""
+    left = [times]
+
+    @wraps(real)
+    def called(job: Job, *arguments: Any, **named: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("database is locked")
+        real(job, *arguments, **named)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("method", "came_to", "status"),
+    [
+        ("succeed", Outcome({"created": 3}), "succeeded"),
+        ("fail", Outcome({"created": 3}, "no room"), "failed"),
+        ("fail", ValueError("no such dog"), "failed"),
+        ("stop", KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_how_a_job_ended_is_recorded_although_the_database_is_busy_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, method: str, came_to: Outcome | BaseException, status: str
+) -> None:
+    def extract_pairs(job: Job, report: Any) -> Outcome:
+        if isinstance(came_to, BaseException):
+            raise came_to
+        return came_to
+
+    monkeypatch.setattr(extraction, "extract_pairs", extract_pairs)
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(Job, method, busy(getattr(Job, method), times=3))
+    job = done(Job.Kind.EXTRACTION, since=None)
+    assert (job.status, job.result) == (status, {"created": 3} if isinstance(came_to, Outcome) else {})
+
+
+def test_a_database_that_stays_busy_ends_the_process_with_a_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(Job, "succeed", busy(Job.succeed, times=patience.TRIES))
+    with pytest.raises(UnrecordedError) as unrecorded:
+        done(Job.Kind.EXTRACTION, since=None)
+
+    def work(job_id: int, *, worker: int) -> None:
+        raise unrecorded.value
+
+    monkeypatch.setattr("dualchannel_site.desk.jobs.work.work", work)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as ended:
+        process.main(Job.objects.get().pk, os.getppid())
+    assert ended.value.code == process.UNRECORDED
+    assert "has ended (succeed), which is not recorded: database is locked" in capsys.readouterr().err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_result_that_cannot_be_stored_fails_its_job_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "extract_pairs", lambda job, report: Outcome({"when": object()}))
+    job = done(Job.Kind.EXTRACTION, since=None)
+    assert (job.status, job.result) == ("failed", {})
+    assert "not JSON serializable" in job.error

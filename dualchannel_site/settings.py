@@ -59,11 +59,12 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "django_tasks",
+    # Before the queue, whose command `db_worker` it extends.
+    "dualchannel_site.desk",
     "django_tasks_db",
     "memory",
     "training",
     "maintenance",
-    "dualchannel_site.desk",
 ]
 
 MIDDLEWARE = [

@@ -1,5 +1,6 @@
 """What the desk changes about the admin of other packages."""
 
+import django_tasks_db.admin  # noqa: F401 - registers first what is unregistered here
 from django.contrib import admin
 from django_tasks_db.models import DBTaskResult
 

@@ -32,6 +32,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Return jobs that wait for a worker or are at work."""
         return self.filter(status__in=[Job.Status.QUEUED, Job.Status.RUNNING])
 
+    def waiting(self) -> JobQuerySet:
+        """Return jobs that no worker has begun."""
+        return self.filter(status=Job.Status.QUEUED)
+
     def running(self) -> JobQuerySet:
         """Return jobs that are at work, or died without a word."""
         return self.filter(status=Job.Status.RUNNING)

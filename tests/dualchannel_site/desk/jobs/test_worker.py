@@ -151,6 +151,22 @@ def test_a_job_that_died_with_its_worker_is_closed_by_the_next_start(desk: Machi
 
 
 @pytest.mark.slow
+def test_a_job_that_died_with_its_worker_is_closed_by_the_next_worker(desk: Machine, endless: int) -> None:
+    worker = desk.worker()
+    working = desk.wait(endless, is_at_work)
+
+    worker.send_signal(signal.SIGSTOP)
+    os.kill(working["pid"], signal.SIGKILL)
+    worker.kill()
+    worker.wait()
+    assert desk.look(endless)["status"] == "running"
+
+    desk.worker()
+    row = desk.wait(endless, has_ended)
+    assert row["error"] == "its process is gone, and so is the worker that watched it"
+
+
+@pytest.mark.slow
 def test_a_job_whose_process_is_killed_has_failed_and_the_worker_lives(desk: Machine, endless: int) -> None:
     worker = desk.worker()
     working = desk.wait(endless, is_at_work)

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from maintenance.models import Proposal
 from memory import curation
+from memory.curation.writing import lock_groups
 from memory.models import PreferencePair, SftPair
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def accept(*, proposals: QuerySet[Proposal], user: User) -> int:
     """
     with transaction.atomic(using=proposals.db):
         found = _open(proposals)
+        _lock_pairs(found, using=proposals.db)
         for proposal in found:
             try:
                 _merge(proposal, user)
@@ -58,6 +60,16 @@ def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
     # PostgreSQL locks no rows of an outer join, which the list page makes to show both pairs: hence the subquery.
     chosen = Proposal.objects.using(proposals.db).filter(pk__in=proposals.order_by().values("pk"))
     return list(chosen.open().order_by("pk").select_for_update())
+
+
+def _lock_pairs(proposals: list[Proposal], *, using: str) -> None:
+    """Lock all pairs that accepting these locked `proposals` may change, or let stand for others."""
+    for model, name in ((SftPair, "sft_pair"), (PreferencePair, "preference_pair")):
+        both = [getattr(each, f"{side}{name}_id") for each in proposals for side in ("", "other_")]
+        keys = [key for key in both if key is not None]
+        if keys:
+            merged = model._default_manager.using(using).filter(pk__in=keys, merged_into__isnull=False)
+            lock_groups(model, [*keys, *merged.values_list("merged_into", flat=True)], using=using)
 
 
 def _merge(proposal: Proposal, user: User) -> None:

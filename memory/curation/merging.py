@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from memory.bulk import key_list
 from memory.curation.decisions import change
+from memory.curation.writing import lock_groups
 from memory.models import ReviewStatus, TrainingPair
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | N
     model, alias = pairs.model, pairs.db
     everything = model._default_manager.using(alias)
     with transaction.atomic(using=alias):
-        survivor = everything.select_for_update().get(pk=into.pk)
+        chosen = list(pairs.order_by().values_list("pk", flat=True))
+        lock_groups(model, [*chosen, into.pk], using=alias)
+        survivor = everything.get(pk=into.pk)
         if reason := why_unfit(survivor):
             raise ValueError(f"got pair {survivor.pk}, which is {reason}; allowed a pair that may be trained")
-        chosen = list(pairs.order_by().values_list("pk", flat=True))
         if survivor.pk in chosen:
             raise ValueError(f"got pair {survivor.pk} to be merged into itself, allowed another pair")
         group = Q(pk__in=key_list(chosen, using=alias)) | Q(merged_into__in=key_list(chosen, using=alias))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, router, transaction
 
+from memory.bulk import key_list
 from memory.history import keep_states, record
 from memory.models import PreferencePair, SftPair, TrainingPair
 from memory.pair_vectors import forget_vectors
@@ -32,6 +33,19 @@ def database_of(pair: TrainingPair) -> str:
 def lock(pair: PairT) -> PairT:
     """Return `pair` as it is stored, which it stays to the end of the transaction."""
     return type(pair)._default_manager.using(database_of(pair)).select_for_update().get(pk=pair.pk)
+
+
+def lock_groups(model: type[TrainingPair], keys: Iterable[int], *, using: str) -> None:
+    """Lock the pairs `keys` with those that they stand for, to the end of the transaction.
+
+    In the order of their keys, as all who lock several pairs do: two people who merge the same pairs take turns, where
+    each would wait for the other else.
+    """
+    pairs: Any = model._default_manager.using(using)
+    standing = list(keys)
+    followers = pairs.filter(merged_into__in=key_list(standing, using=using)).values_list("pk", flat=True)
+    group = pairs.filter(pk__in=key_list([*standing, *followers], using=using))
+    list(group.order_by("pk").select_for_update().values("pk"))
 
 
 def write(pair: PairT, values: Mapping[str, Any], *, user: User | AnonymousUser | None, reason: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Max, QuerySet
 
 from dualchannel_site.desk.review.channels import ReviewChannel
@@ -16,6 +16,7 @@ from maintenance import decisions
 from maintenance.models import Proposal
 from memory import curation
 from memory.curation.undoing import MERGED_INTO
+from memory.curation.writing import lock_groups
 from memory.models import PreferencePair, SftPair
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
     if asked.decision not in known:
         raise DecisionError(f"decision: got {asked.decision!r}, allowed {', '.join(known)}")
     with transaction.atomic():
+        _lock_others(channel, pk, asked)
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
         if asked.seen != curation.state_of(pair):
             raise ChangedMeanwhileError(
@@ -121,6 +123,15 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
             return outcome
         records = channel.model.history.filter(id=outcome.changed)
         return replace(outcome, record=records.aggregate(newest=Max("history_id"))["newest"])
+
+
+def _lock_others(channel: ReviewChannel, pk: int, asked: Asked) -> None:
+    """Lock what a decision about more than one pair is about: its proposal first, then all pairs in their order."""
+    others = {_key(asked.into), _key(asked.other)} - {0}
+    for proposal in Proposal.objects.filter(pk=_key(asked.proposal)).select_for_update() if asked.proposal else ():
+        others |= {getattr(proposal, f"{side}{channel.link}_id") for side in ("", "other_")} - {None}
+    if others:
+        lock_groups(channel.model, [pk, *others], using=DEFAULT_DB_ALIAS)
 
 
 def take_back(*, channel: ReviewChannel, decided: Decided, user: User) -> None:

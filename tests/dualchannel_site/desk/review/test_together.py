@@ -1,0 +1,135 @@
+"""Two people who decide about the same two pairs in the same moment: one after the other, neither to the other's harm.
+
+On PostgreSQL alone: SQLite lets one of them write at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections
+
+from dualchannel_site.desk.review.channels import channel_of
+from dualchannel_site.desk.review.decisions import Asked, decide
+from maintenance import decisions
+from maintenance.models import Proposal
+from memory import curation
+from memory.models import SftPair
+from tests.dualchannel_site.desk.review.people import CHANGE, VIEW, person
+from tests.memory import rows
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time"),
+]
+# Who of the two comes first is chance: each time they may or may not meet.
+TIMES = 25
+
+Act = Callable[[], Any]
+
+
+@pytest.fixture
+def users() -> tuple[User, User]:
+    first, second = (person(name, *VIEW, *CHANGE, "change_proposal") for name in ("anna", "ben"))
+    return first, second
+
+
+@pytest.fixture
+def together() -> Iterator[Callable[[Act, Act], list[Any]]]:
+    """What lets two do something at once, and returns what became of it: `ValueError` where it was refused."""
+    barrier = Barrier(2)
+
+    def done(act: Act) -> Any:
+        # So that both have a connection before they start.
+        SftPair.objects.exists()
+        barrier.wait(timeout=30)
+        try:
+            return act()
+        except ValueError as error:
+            return error
+
+    def leave(number: int) -> None:
+        barrier.wait(timeout=30)
+        connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        yield lambda *acts: list(pool.map(done, acts))
+        list(pool.map(leave, range(2)))
+
+
+def two_pairs(number: int) -> tuple[SftPair, SftPair]:
+    return rows.sft_pair(response=f"Pixel {number}."), rows.sft_pair(response=f"Biscuit {number}.")
+
+
+def proposal(newer: SftPair, older: SftPair) -> Any:
+    found = Proposal.objects.create(
+        kind="contradiction", sft_pair=newer, other_sft_pair=older, similarity=0.95, reason="names"
+    )
+    return Proposal.objects.filter(pk=found.pk)
+
+
+def asked(pair: SftPair, decision: str, user: User, **form: str) -> Act:
+    form["seen"] = curation.state_of(pair)
+    return lambda: decide(channel=channel_of("memory"), pk=pair.pk, asked=Asked(decision, **form), user=user)
+
+
+def merged(*pairs: SftPair) -> int:
+    return SftPair.objects.filter(pk__in=[pair.pk for pair in pairs], merged_into__isnull=False).count()
+
+
+def refused(results: list[Any]) -> int:
+    return sum(isinstance(each, ValueError) for each in results)
+
+
+def test_each_merges_the_other_way_round(together: Any, users: tuple[User, User]) -> None:
+    for number in range(TIMES):
+        one, other = two_pairs(number)
+        results = together(
+            lambda one=one, other=other: curation.merge(
+                pairs=SftPair.objects.filter(pk=one.pk), into=other, user=users[0]
+            ),
+            lambda one=one, other=other: curation.merge(
+                pairs=SftPair.objects.filter(pk=other.pk), into=one, user=users[1]
+            ),
+        )
+        assert (refused(results), merged(one, other)) == (1, 1)
+
+
+@pytest.mark.parametrize("decision", ["merge", "absorb"])
+def test_each_merges_the_other_way_round_on_the_review_page(
+    together: Any, users: tuple[User, User], decision: str
+) -> None:
+    name = "into" if decision == "merge" else "other"
+    for number in range(TIMES):
+        one, other = two_pairs(number)
+        results = together(
+            asked(one, decision, users[0], **{name: str(other.pk)}),
+            asked(other, decision, users[1], **{name: str(one.pk)}),
+        )
+        assert (refused(results), merged(one, other)) == (1, 1)
+
+
+def test_each_accepts_a_proposal_about_the_same_pairs(together: Any, users: tuple[User, User]) -> None:
+    for number in range(TIMES):
+        one, other = two_pairs(number)
+        first, second = proposal(one, other), proposal(other, one)
+        results = together(
+            lambda first=first: decisions.accept(proposals=first, user=users[0]),
+            lambda second=second: decisions.accept(proposals=second, user=users[1]),
+        )
+        assert (refused(results), merged(one, other)) == (1, 1)
+
+
+def test_one_accepts_on_the_review_page_and_one_on_the_list(together: Any, users: tuple[User, User]) -> None:
+    for number in range(TIMES):
+        newer, older = two_pairs(number)
+        found = proposal(newer, older)
+        results = together(
+            asked(newer, "accept", users[0], proposal=str(found.get().pk)),
+            lambda found=found: decisions.accept(proposals=found, user=users[1]),
+        )
+        assert results[1] == refused(results[:1])
+        assert merged(newer, older) == 1

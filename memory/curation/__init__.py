@@ -10,7 +10,7 @@ from memory.curation.decisions import UNARCHIVED, approve, reemit, reject, reope
 from memory.curation.editing import Edited, edit, save
 from memory.curation.merging import merge
 from memory.curation.state import state_of, states_of
-from memory.curation.undoing import Undone, UndoRefusedError, undo
+from memory.curation.undoing import Undone, UndoRefusedError, can_undo, undo
 
 __all__ = [
     "UNARCHIVED",
@@ -18,6 +18,7 @@ __all__ = [
     "UndoRefusedError",
     "Undone",
     "approve",
+    "can_undo",
     "edit",
     "merge",
     "reemit",

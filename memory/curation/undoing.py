@@ -72,28 +72,22 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None, expected: int
     using = database_of(pair)
     with transaction.atomic(using=using):
         stored = lock(pair)
-        records = _records(type(stored), [stored.pk], using=using)[stored.pk]
-        if expected is not None and any(undone_record(each.reason) == expected for each in records):
-            raise UndoRefusedError(f"pair {stored.pk}: that decision is taken back already")
-        decision, before = _last_decision(stored, records)
-        _refuse_others(stored, decision, user)
-        if expected not in (None, decision.history_id):
-            raise UndoRefusedError(
-                f"pair {stored.pk}: decided on again since ({decision.reason or 'edited'}), "
-                "allowed is to take back the last decision"
-            )
-        wanted = {records[0].history_id, decision.history_id, before.history_id}
-        states = {state.history_id: state for state in type(stored).history.using(using).filter(history_id__in=wanted)}
-        if since := differing_columns(states[records[0].history_id], stored):
-            raise UndoRefusedError(f"pair {stored.pk}: changed since by {_BY_MACHINE[AS_FOUND]} ({', '.join(since)})")
-        columns = differing_columns(states[before.history_id], states[decision.history_id])
-        values = {name: getattr(states[before.history_id], name) for name in columns}
+        decision, merged_into, values = _takeable(stored, user, expected=expected)
         _restore(stored, values, decision, user=user)
         if MERGED_INTO in values:
-            _restore_followers(stored, decision, getattr(states[decision.history_id], MERGED_INTO), user=user)
+            _restore_followers(stored, decision, merged_into, user=user)
     for name, value in values.items():
         setattr(pair, name, value)
-    return Undone(decision.history_id, decision.reason or "edited", tuple(columns))
+    return Undone(decision.history_id, decision.reason or "edited", tuple(values))
+
+
+def can_undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> bool:
+    """Return whether `undo` finds a decision on `pair` that `user` may take back; two queries."""
+    try:
+        _takeable(pair, user)
+    except UndoRefusedError:
+        return False
+    return True
 
 
 def taken_back(records: QuerySet[Any], what: str) -> Expression:
@@ -111,6 +105,35 @@ def undone_record(reason: str | None) -> int | None:
     """Return the record that a record with this `reason` took back, None where it took back none."""
     found = _UNDONE.match(reason or "")
     return int(found[1]) if found else None
+
+
+def _takeable(
+    stored: TrainingPair, user: User | AnonymousUser | None, *, expected: int | None = None
+) -> tuple[_Record, int | None, dict[str, Any]]:
+    """Return the decision that `user` may take back, what it merged the pair into, and the columns before it.
+
+    Raises:
+        UndoRefusedError: see `undo`.
+
+    """
+    using = database_of(stored)
+    records = _records(type(stored), [stored.pk], using=using)[stored.pk]
+    if expected is not None and any(undone_record(each.reason) == expected for each in records):
+        raise UndoRefusedError(f"pair {stored.pk}: that decision is taken back already")
+    decision, before = _last_decision(stored, records)
+    _refuse_others(stored, decision, user)
+    if expected not in (None, decision.history_id):
+        raise UndoRefusedError(
+            f"pair {stored.pk}: decided on again since ({decision.reason or 'edited'}), "
+            "allowed is to take back the last decision"
+        )
+    wanted = {records[0].history_id, decision.history_id, before.history_id}
+    states = {state.history_id: state for state in type(stored).history.using(using).filter(history_id__in=wanted)}
+    if since := differing_columns(states[records[0].history_id], stored):
+        raise UndoRefusedError(f"pair {stored.pk}: changed since by {_BY_MACHINE[AS_FOUND]} ({', '.join(since)})")
+    columns = differing_columns(states[before.history_id], states[decision.history_id])
+    values = {name: getattr(states[before.history_id], name) for name in columns}
+    return decision, getattr(states[decision.history_id], MERGED_INTO), values
 
 
 def _records(model: type[TrainingPair], keys: Sequence[int], *, using: str) -> Mapping[int, Sequence[_Record]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 from django.urls import reverse
@@ -20,6 +20,9 @@ from memory import curation
 from memory.admin.pairs import REVIEW_COLOURS
 from memory.curation.editing import EDITABLE
 from memory.models import PreferencePair, SftPair
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
 
 # Open proposals of one pair that are shown; more of them are on the list of proposals.
 SHOWN_PROPOSALS = 5
@@ -54,7 +57,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One pair with everything around it; `state` is what a decision on it has to name."""
+    """One pair with everything around it.
+
+    `state` is what a decision on it has to name, `may_undo` says whether the person who looks may take one back.
+    """
 
     channel: ReviewChannel
     pair: SftPair | PreferencePair
@@ -65,6 +71,7 @@ class Card:
     answers: Sequence[Answer]
     suggestions: Sequence[Suggestion]
     history: Sequence[HistoryEntry]
+    may_undo: bool
 
     @property
     def instruction(self) -> str:
@@ -93,11 +100,6 @@ class Card:
         return reverse(f"admin:memory_{self.channel.model._meta.model_name}_change", args=[self.pair.pk])
 
     @property
-    def was_decided(self) -> bool:
-        """Whether a person has decided on it, also where it waits still: a merge or a re-emission leaves it pending."""
-        return any(entry.is_decision for entry in self.history)
-
-    @property
     def why_not_trained(self) -> str:
         """Why training leaves the pair alone, whatever a person decides; empty where it does not."""
         pair = self.pair
@@ -120,11 +122,15 @@ def find_pair(channel: ReviewChannel, pk: int) -> SftPair | PreferencePair | Non
     return found
 
 
-def load_card(channel: ReviewChannel, pair: SftPair | PreferencePair, *, group: Group | None) -> Card:
+def load_card(
+    channel: ReviewChannel, pair: SftPair | PreferencePair, *, group: Group | None, user: User | AnonymousUser
+) -> Card:
     """Return the card of a pair; a fixed number of queries, whatever the conversation and the history."""
     talk = talk_of(pair)
     proposals = _open_proposals(channel, pair)
     states = curation.states_of([pair, *(other for _, other, _ in proposals)])
+    history = pair_history(pair)
+    was_decided = any(entry.is_decision for entry in history)
     return Card(
         channel=channel,
         pair=pair,
@@ -134,7 +140,8 @@ def load_card(channel: ReviewChannel, pair: SftPair | PreferencePair, *, group: 
         drafts=drafts_of(pair, talk.drafts) if isinstance(pair, SftPair) else (),
         answers=_answers(pair) if isinstance(pair, PreferencePair) else (),
         suggestions=[Suggestion(*each, states[each[1].pk]) for each in proposals],
-        history=pair_history(pair),
+        history=history,
+        may_undo=was_decided and curation.can_undo(pair=pair, user=user),
     )
 
 

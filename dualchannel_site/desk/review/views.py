@@ -163,7 +163,7 @@ def _load(request: HttpRequest, channel: ReviewChannel, pk: int | None) -> tuple
     pair = find_pair(channel, shown)
     if pair is None:
         raise Http404(f"pair: got {shown}, allowed the number of a pair of this channel")
-    return queue, load_card(channel, pair, group=queue.groups.get(shown))
+    return queue, load_card(channel, pair, group=queue.groups.get(shown), user=request.user)
 
 
 def _shown(request: HttpRequest, channel: ReviewChannel, queue: Queue, card: Card | None) -> dict[str, Any]:

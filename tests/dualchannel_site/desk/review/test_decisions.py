@@ -403,6 +403,25 @@ class TestUndoing:
         assert (response.status_code, shown(response)) == (200, pair.pk)
         assert decide(desk, pair, "undo").status_code == 409
 
+    def test_taking_back_is_offered_only_where_it_can_be_done(self, desk: Client, somebody: User) -> None:
+        def is_offered() -> bool:
+            page = desk.get(reverse("desk:review_pair", args=["memory", pair.pk])).content.decode()
+            return 'value="undo"' in page
+
+        pair, _following = two_pairs()
+        assert not is_offered()
+        for _time in range(2):
+            decide(desk, pair, "approve")
+            assert is_offered()
+            decide(desk, pair, "undo")
+            assert not is_offered()
+        curation.reject(pairs=SftPair.objects.filter(pk=pair.pk), user=curator("other"))
+        assert not is_offered()
+        decide(desk, pair, "approve")
+        assert is_offered()
+        SftPair.objects.mark_used([pair.pk], training_epoch=1)
+        assert not is_offered()
+
     def test_a_channel_has_its_own(self, desk: Client) -> None:
         decide(desk, rows.sft_pair(), "approve")
         assert undo(desk, "preference").status_code == 409

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import DjangoAssertNumQueries
@@ -238,7 +239,7 @@ class TestTakingBack:
     def test_it_is_there_for_every_decision_also_where_the_pair_waits_still(self, decision: str, desk: Client) -> None:
         used = {"is_used": True, "used_timestamp": datetime(2026, 5, 1, tzinfo=UTC), "training_epoch": 2}
         pair, other = rows.sft_pair(**used), rows.sft_pair()
-        pairs, user = SftPair.objects.filter(pk=pair.pk), curator("other")
+        pairs, user = SftPair.objects.filter(pk=pair.pk), User.objects.get(username="curator")
         if decision == "approved":
             curation.approve(pairs=pairs, user=user)
         elif decision == "merged":

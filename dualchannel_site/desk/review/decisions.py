@@ -17,7 +17,7 @@ from maintenance.models import Proposal
 from memory import curation
 from memory.curation.undoing import MERGED_INTO
 from memory.curation.writing import lock_groups
-from memory.models import PreferencePair, SftPair
+from memory.models import PreferencePair, ReviewStatus, SftPair
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -100,6 +100,8 @@ class _Case:
 def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outcome:
     """Make a decision, or none of it.
 
+    Where somebody else has decided the same meanwhile, there is nothing left to decide, and the next pair follows.
+
     Raises:
         DecisionError: it cannot be made.
         ChangedMeanwhileError: the pair is no longer as `asked.seen` says, or the other one as `asked.other_seen` does.
@@ -115,8 +117,11 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
         _lock_others(channel, pk, asked)
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
         if asked.seen != curation.state_of(pair):
+            if _WISHES.get(asked.decision) == pair.review_status:
+                return Outcome(f"Pair {pk} was {pair.review_status} meanwhile.", changed=None)
             raise ChangedMeanwhileError(
-                f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now."
+                f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now; "
+                "Skip goes on to the next pair."
             )
         outcome = known[asked.decision](_Case(channel, pair, asked, user))
         if outcome.changed is None:
@@ -258,6 +263,8 @@ def _changed(case: _Case, count: int, what: str) -> Outcome:
     return Outcome(f"Pair {case.pair.pk} {what}.", changed=case.pair.pk)
 
 
+# What two people may want of the same pair, each without the other.
+_WISHES = {"approve": ReviewStatus.APPROVED, "reject": ReviewStatus.REJECTED}
 _COMMON: Mapping[str, Callable[[_Case], Outcome]] = {
     "approve": _approve,
     "reject": _reject,

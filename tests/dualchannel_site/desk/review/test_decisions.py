@@ -458,6 +458,29 @@ class TestTwoPeople:
         assert response.context["card"].state == state_of(pair)
         assert f"Pair {pair.pk} was changed since you saw it" in response.content.decode()
 
+    @pytest.mark.parametrize("decision", ["approve", "reject"])
+    def test_who_decides_the_same_as_somebody_before_goes_on_with_the_next_pair(
+        self, decision: str, desk: Client
+    ) -> None:
+        pair, following = two_pairs()
+        seen = state_of(pair)
+        getattr(curation, decision)(pairs=SftPair.objects.filter(pk=pair.pk), user=curator("other"))
+        response = decide(desk, pair, decision, seen=seen)
+        assert (response.status_code, shown(response)) == (200, following.pk)
+        pair.refresh_from_db()
+        assert f"Pair {pair.pk} was {pair.review_status} meanwhile." in response.content.decode()
+        assert pair.history.latest("history_id").history_user == User.objects.get(username="other")
+        assert undo(desk).status_code == 409
+
+    def test_who_was_refused_goes_on_by_skipping(self, desk: Client) -> None:
+        pair, following = two_pairs()
+        seen = state_of(pair)
+        curation.reject(pairs=SftPair.objects.filter(pk=pair.pk), user=curator("other"))
+        refused = decide(desk, pair, "edit", seen=seen, field="response", text="Rex.")
+        assert "Skip goes on to the next pair." in refused.content.decode()
+        assert "Rex.</textarea>" in refused.content.decode()
+        assert shown(decide(desk, pair, "skip")) == following.pk
+
     @pytest.mark.parametrize("column", ["merged_into", "archived_at", "sampling_weight", "content_hash"])
     def test_what_a_night_changed_counts_though_it_writes_no_history(self, column: str, desk: Client) -> None:
         pair, other = two_pairs()

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('memory', '0006_lists'),
+        ('memory', '0007_extracted_conversations'),
     ]
 
     operations = [

@@ -178,8 +178,10 @@ def _put_back(changes: Sequence[RowChange], *, using: str) -> tuple[Counter[str]
             # Before any of these rows is locked, as extraction does.
             extract_sources_again(model, extracted, using=using)
         rows = _locked_rows(model, of_table, using=using)
-        # A row that was made and is gone needs nothing more.
-        present = [change for change in of_table if change.before is not None or change.row_id in rows]
+        # A row that was made and is gone needs nothing more. Nor does the label of a vector that is gone: the next one
+        # of its pair, which follows from the texts, gets its own.
+        may_be_gone = model is PairEmbedding
+        present = [change for change in of_table if change.row_id in rows or not (may_be_gone or change.before is None)]
         found = conflicts(model, present, rows=rows, using=using) if present else {}
         free = [change for change in present if change.pk not in found]
         found |= _restore(model, free, using=using)

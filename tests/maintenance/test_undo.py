@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from memory import curation
 from memory.embeddings import to_bytes
 from memory.history import keep_originals, record
 from memory.models import ExportedPair, PairEmbedding, PreferencePair, ReplayEntry, SftPair, TrainingPair
+from memory.pair_vectors import forget_vectors
 from tests.maintenance import nights
 from tests.memory import rows
 from tests.memory.embedders import FakeEmbedder
@@ -281,6 +283,35 @@ def test_a_re_emitted_pair_that_was_trained_since_is_kept() -> None:
     assert reasons(undone(night.run)) == [f"trained since by run {run.pk}"]
     waiting.refresh_from_db()
     assert waiting.is_used
+
+
+def forget(pair: SftPair) -> None:
+    forget_vectors(SftPair, [pair.pk], using="default")
+
+
+def embed_anew(pair: SftPair) -> None:
+    forget(pair)
+    rows.embedding(pair, embedder="another", cluster=None)
+
+
+def edit(pair: SftPair) -> None:
+    curation.edit(pair=pair, field="response", text="Biscuit.", user=maren())
+
+
+@pytest.mark.parametrize("lose", [forget, embed_anew, edit])
+def test_the_label_of_a_vector_that_is_gone_is_nothing_to_put_back(lose: Callable[[SftPair], None]) -> None:
+    pair, other = rows.sft_pair(), rows.sft_pair(instruction="And my cat?")
+    first, second = rows.embedding(pair), rows.embedding(other)
+    night = nights.night("recluster")
+    change(night, first, cluster=1)
+    change(night, second, cluster=1)
+    lose(pair)
+
+    report = undone(night.run)
+
+    assert (report.restored, report.refused) == ({"recluster": {"memory.pairembedding": 1}}, [])
+    assert set(PairEmbedding.objects.values_list("cluster", flat=True)) == {None}
+    assert undone(night.run).restored == {}
 
 
 def test_a_row_that_is_gone_is_named() -> None:

@@ -6,12 +6,12 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from maintenance.trained_runs import uncompared_runs
-from training.artifacts import MANIFEST, active_adapter
+from training.artifacts import ACTIVE_LINK, MANIFEST, active_adapter
 from training.lock import LockedError, folder_lock
 from training.models import TrainingRun
 from training.run_state import REMOVED, WORK_FOLDER, read_claim, read_start, remove_folder
@@ -76,6 +76,7 @@ def clear_run_folders(
     now: datetime,
     using: str,
     expected: Path | None = None,
+    cleared: Collection[Path] = (),
     dry_run: bool = False,
 ) -> Removal:
     """Remove old run folders, what failed runs left, and dead temporary files under `artifacts`; return what went.
@@ -90,6 +91,7 @@ def clear_run_folders(
         now: the moment from which ages count.
         using: the database of the runs.
         expected: the folder of runs that a real night would have given one run more, in a dry run.
+        cleared: what the steps before would have removed by now, in a dry run.
         dry_run: count alone.
 
     Raises:
@@ -99,11 +101,13 @@ def clear_run_folders(
     """
     top = artifacts.resolve()
     removal = Removal()
+    gone = {path.parent.resolve() / path.name for path in cleared} | set(_replaced_by_a_run(expected))
     for root in run_roots(top):
         keep = keep_runs - (root == expected)
         leavings = find_leavings(root, top, keep_runs=keep, now=now, using=using)
         if dry_run or not leavings.paths:
-            removal.add(leavings, artifacts=top)
+            partials = tuple(path for path in leavings.partials if path not in gone)
+            removal.add(replace(leavings, partials=partials), artifacts=top)
             continue
         try:
             with folder_lock(root):
@@ -113,7 +117,8 @@ def clear_run_folders(
                 _remove(leavings.paths)
         except LockedError as busy:
             removal.locked.append(str(busy))
-    elsewhere = Leavings(partials=tuple(_dead_partials(top, now=now, besides=run_roots(top))))
+    dead = (path for path in _dead_partials(top, now=now, besides=run_roots(top)) if path not in gone)
+    elsewhere = Leavings(partials=tuple(dead))
     removal.add(elsewhere, artifacts=top)
     if not dry_run:
         _remove(elsewhere.paths)
@@ -245,6 +250,13 @@ def _has_failed(run: TrainingRun | None) -> bool:
 
 def _ended_before(run: TrainingRun, moment: datetime) -> bool:
     return (run.finished_at or run.started_at) < moment
+
+
+def _replaced_by_a_run(root: Path | None) -> Iterator[Path]:
+    """Yield the temporary names in a folder of runs that a run takes itself, whatever lies there."""
+    if root is not None:
+        yield root / f"{WORK_FOLDER}.partial"
+        yield root / f".{ACTIVE_LINK}.partial"
 
 
 def _dead_partials(artifacts: Path, *, now: datetime, besides: Collection[Path]) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
+from maintenance.archive.files import archive_folder, leftovers
 from maintenance.housekeeping.backup import back_up, backup_folder, missing_program, old_backups
 from maintenance.housekeeping.expired_rows import delete_ended_sessions, delete_old_changes, delete_old_histories
 from maintenance.housekeeping.free_pages import give_back
@@ -73,6 +74,7 @@ def _run_folders(night: Night, done: Mapping[str, Any]) -> _Part:
         now=night.now,
         using=night.using,
         expected=_expected_root(night),
+        cleared=_cleared_files(night),
         dry_run=night.dry_run,
     )
     for line in found.locked:
@@ -184,6 +186,14 @@ def _expected_root(night: Night) -> Path | None:
         return None
     step = MaintenanceStep.objects.using(night.using).filter(run=night.run, name="train").first()
     return Path(step.details["root"]) if step is not None and step.counts.get("runs") else None
+
+
+def _cleared_files(night: Night) -> list[Path]:
+    """Return what the night's export would have removed from the archive, had it not been a dry run."""
+    if not night.dry_run or night.config.retire.export_after_days is None:
+        return []
+    exported = MaintenanceStep.objects.using(night.using).filter(run=night.run, name="retire").exists()
+    return leftovers(archive_folder(night.artifacts)) if exported else []
 
 
 def _isolated(using: str) -> AbstractContextManager[object]:

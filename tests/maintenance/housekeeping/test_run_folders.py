@@ -325,6 +325,22 @@ def test_a_dry_run_counts_the_run_that_the_real_night_would_add(root: Path) -> N
     assert clear_run_folders(root.parent.parent, **given).runs == 1  # type: ignore[arg-type]
 
 
+def test_a_dry_run_leaves_out_what_the_steps_of_the_real_night_would_have_removed(root: Path) -> None:
+    artifacts = root.parent.parent
+    run(root, active=True)
+    archive = artifacts / "maintenance" / "archive"
+    archive.mkdir(parents=True)
+    (root / ".work.partial").mkdir()
+    (root / ".active.partial").symlink_to("nowhere")
+    (archive / ".x.partial").write_text("half")
+    for path in (root / ".work.partial", root / ".active.partial", archive / ".x.partial"):
+        aged(path, days=5)
+    given = {"keep_runs": 2, "now": NOW, "using": "default", "dry_run": True}
+    assert clear_run_folders(artifacts, **given).partials == 3  # type: ignore[arg-type]
+    assert clear_run_folders(artifacts, expected=root, **given).partials == 1  # type: ignore[arg-type]
+    assert clear_run_folders(artifacts, cleared=[archive / ".x.partial"], **given).partials == 2  # type: ignore[arg-type]
+
+
 def test_a_removal_that_dies_half_way_leaves_no_half_of_a_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [run(root, night=number) for number in range(2)]
 

@@ -13,6 +13,8 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection
 
+from maintenance.archive.files import archive_folder
+from maintenance.config import NightlyConfig
 from maintenance.housekeeping.backup import back_up
 from maintenance.models import MaintenanceRun, MaintenanceStep, RowChange
 from maintenance.night import Night, PartlyDoneError
@@ -104,6 +106,30 @@ def test_a_dry_run_counts_the_same_and_touches_no_file(artifacts: Path) -> None:
     before = files(artifacts)
     assert housekeeping(night(artifacts, dry_run=True)).counts == COUNTS
     assert files(artifacts) == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("days", "steps", "partials"), [(30, "both", 0), (None, "both", 1), (30, "one", 1)])
+def test_a_dry_run_counts_no_half_written_archive_file_that_the_export_would_have_removed(
+    days: int | None, steps: str, partials: int, tmp_path: Path
+) -> None:
+    left = archive_folder(tmp_path) / ".pairs-1.jsonl.gz.partial"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    training_runs.age(left, moment=NOW - timedelta(days=5))
+    order = NightOrder(
+        config=NightlyConfig.model_validate({"retire": {"export_after_days": days}}),
+        config_path=Path("nightly.yaml"),
+        steps=["retire", "housekeeping"] if steps == "both" else ["housekeeping"],
+        dry_run=True,
+        artifacts=tmp_path,
+        project=tmp_path,
+    )
+    counts = [
+        run_night(replace(order, dry_run=dry_run), say=lambda line: None, now=NOW)["steps"]["housekeeping"]["counts"]
+        for dry_run in (True, False)
+    ]
+    assert [each["partials_removed"] for each in counts] == [partials, partials]
 
 
 @pytest.mark.django_db(transaction=True)

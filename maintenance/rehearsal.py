@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.db import connections, transaction
 
-from maintenance.housekeeping.backup import copy_sqlite
+from maintenance.housekeeping.backup import copy_sqlite, lacking_space
 from memory.databases import UnfitDatabaseError, database_file
 
 _PREFIX = ".dry-run-"
@@ -26,11 +26,14 @@ def rehearsal(*, using: str, folder: Path) -> Iterator[str]:
 
     Raises:
         UnfitDatabaseError: the database lacks migrations.
-        OSError, sqlite3.Error: there is no room for the copy.
+        OSError: there is no room for the copy; says how much there is and is needed.
+        sqlite3.Error: the disk was filled by others meanwhile.
 
     """
     if connections[using].vendor == "sqlite" and not connections[using].in_atomic_block:
         folder.mkdir(parents=True, exist_ok=True)
+        if lacking := lacking_space(folder, using=using):
+            raise OSError(f"{lacking} for the copy that a dry run works on")
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as scratch:
             copy = Path(scratch) / "copy.sqlite3"
             copy_sqlite(copy, using=using)

@@ -66,7 +66,9 @@ def back_up(folder: Path, *, now: datetime, using: str) -> Path:
         # It holds what people said, and does so before it is whole.
         partial.touch(mode=0o600)
         if is_sqlite:
-            _check_space(folder, using=using)
+            if lacking := lacking_space(folder, using=using):
+                # It would fill the disk, under people who are writing.
+                raise BackupError(f"{lacking} for a backup")
             _check_sqlite(partial, expected=_copied_with_counts(partial, using=using))
         else:
             _dump_postgres(partial, using=using)
@@ -91,6 +93,14 @@ def old_backups(folder: Path, *, keep: int, newest: str) -> list[Path]:
     others = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.name != newest]
     by_worth = sorted(others, key=lambda path: (path.name < newest, path.name), reverse=True)
     return by_worth[max(keep - 1, 0) :]
+
+
+def lacking_space(folder: Path, *, using: str) -> str:
+    """Return how much room `folder` has and a copy of the SQLite database `using` needs; empty where it fits."""
+    with connections[using].cursor() as cursor:
+        pages, size = (cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    needed, free = pages * size, shutil.disk_usage(folder).free
+    return f"{folder}: got {free / 1e6:,.0f} MB free, needed are {needed / 1e6:,.0f} MB" if needed > free else ""
 
 
 def copy_sqlite(path: Path, *, using: str) -> None:
@@ -140,15 +150,6 @@ def _copy(source: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def _check_space(folder: Path, *, using: str) -> None:
-    """Refuse a copy that would fill the disk, under people who are writing."""
-    with connections[using].cursor() as cursor:
-        pages, size = (cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-    needed, free = pages * size, shutil.disk_usage(folder).free
-    if needed > free:
-        raise BackupError(f"{folder}: got {free / 1e6:,.0f} MB free, needed are {needed / 1e6:,.0f} MB for a backup")
 
 
 def _check_sqlite(path: Path, *, expected: Mapping[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -347,6 +348,19 @@ def test_a_database_without_tables_ends_the_night_with_a_line(arguments: tuple[s
     assert (code, out) == (1, "")
     assert err == "CommandError: migrations are not applied; run `manage.py migrate`\n"
     assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL takes no copy")
+@pytest.mark.django_db(transaction=True)
+def test_a_dry_run_whose_copy_would_not_fit_says_how_much_room_it_needs(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 10**3, 10**3))
+    code, out, error = called("--dry-run")
+    assert (code, out) == (2, "")
+    room = rf"{night_folder(artifacts)}: got 0 MB free, needed are [1-9]\d* MB for the copy that a dry run works on"
+    assert re.fullmatch(f"the night could not begin or end: {room}", error)
+    assert [path.name for path in night_folder(artifacts).iterdir()] == [LOCK_FILE]
 
 
 def test_a_full_disk_ends_a_dry_run_with_a_line(place: Place) -> None:

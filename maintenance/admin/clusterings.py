@@ -12,6 +12,7 @@ from unfold.decorators import display
 
 from maintenance.models import Clustering, MaintenanceRun
 from memory.admin.base import MachineWrittenAdmin, link_to, moment
+from memory.admin.filters import ClusterFilter
 
 
 @admin.register(Clustering)
@@ -55,8 +56,10 @@ class ClusteringAdmin(MachineWrittenAdmin):
 
     @display(description="clusters")
     def shown_clusters(self, row: Clustering) -> SafeString:
-        """Return the clusters, each with a link to its embeddings."""
-        page = reverse("admin:memory_pairembedding_changelist")
+        """Return the clusters, each with links to its embeddings and to the pairs that it has now."""
+        page, memory, preferences = (
+            reverse(f"admin:memory_{model}_changelist") for model in ("pairembedding", "sftpair", "preferencepair")
+        )
         rows = (
             (
                 f"{page}?cluster_from={found['number']}&cluster_to={found['number']}",
@@ -64,16 +67,28 @@ class ClusteringAdmin(MachineWrittenAdmin):
                 found["title"],
                 f"{found['size']:,}",
                 f"{found['unused']:,}",
+                f"{memory}?cluster={found['number']}",
+                f"{preferences}?cluster={found['number']}",
             )
             for found in row.clusters
         )
         return format_html(
-            '<table class="desk-table"><thead><tr><th>cluster</th><th>title</th><th>pairs</th><th>unused</th></tr>'
-            "</thead><tbody>{}</tbody></table>",
+            '<table class="desk-table"><thead><tr><th>cluster</th><th>title</th><th>pairs</th><th>unused</th>'
+            "<th>lists</th></tr></thead><tbody>{}</tbody></table>",
             format_html_join(
                 "",
                 '<tr><td><a href="{}" class="text-link">{}</a></td><td>{}</td><td class="desk-number">{}</td>'
-                '<td class="desk-number">{}</td></tr>',
+                '<td class="desk-number">{}</td><td><a href="{}" class="text-link">memory</a>,'
+                ' <a href="{}" class="text-link">preferences</a></td></tr>',
                 rows,
             ),
         )
+
+
+def topic_name(number: int) -> str:
+    """Return the title of a cluster of the clustering in use; "" where it has none of that number."""
+    standing = Clustering.objects.filter(undone_at=None).order_by("-pk").values_list("clusters", flat=True).first()
+    return next((str(found["title"]) for found in standing or [] if found["number"] == number), "")
+
+
+ClusterFilter.name_of = staticmethod(topic_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -219,10 +220,19 @@ class RunFilter(NumberFilter):
 
 
 class ClusterFilter(NumberFilter):
-    """Pairs of one topic."""
+    """Pairs of one topic, which the filter names while it is on."""
 
     title = "topic (number)"
     parameter_name = "cluster"
+    # Nights name the topics, of which the memory knows nothing: who knows their names puts a function here.
+    name_of: Callable[[int], str] = staticmethod(lambda number: "")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Look the name up."""
+        super().__init__(*args, **kwargs)
+        number = key_of(self.value() or "")
+        if number is not None and (name := self.name_of(number)):
+            self.title = f"topic {number} · {name}"
 
     def belonging(self, queryset: QuerySet[Any], number: int) -> QuerySet[Any]:
         """Return the pairs whose vector lies in the cluster."""

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from maintenance.models import Clustering, MaintenanceRun, MaintenanceStep, Proposal, RowChange
 from memory.models import SftPair
@@ -62,6 +63,21 @@ def test_a_cluster_links_to_its_pairs(admin_client: Client) -> None:
     assert address in shown
     assert "50%" in shown
     assert admin_client.get(address.replace("&amp;", "&")).context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize("model", ["sftpair", "preferencepair"])
+def test_the_filter_by_topic_names_the_topic_of_the_clustering_in_use(model: str, admin_client: Client) -> None:
+    common = {"embedder": "a", "k": 1, "pairs": 1, "coverage": 0.5, "centroids": b""}
+    for title, undone_at in (("older", None), ("<b>dog", None), ("undone", timezone.now())):
+        clusters = [{"number": 3, "title": title, "size": 1, "unused": 1}]
+        found = Clustering.objects.create(**common, clusters=clusters, undone_at=undone_at)
+    address = f"{reverse(f'admin:memory_{model}_changelist')}?cluster="
+    shown = admin_client.get(f"{address}3").content.decode()
+    assert "By topic 3 · &lt;b&gt;dog" in shown
+    for other in ("", "4", "x"):
+        assert "By topic (number)" in admin_client.get(address + other).content.decode()
+    topics = admin_client.get(reverse("admin:maintenance_clustering_change", args=[found.pk])).content.decode()
+    assert f'href="{address}3"' in topics
 
 
 def test_a_curator_accepts_and_dismisses(client: Client) -> None:

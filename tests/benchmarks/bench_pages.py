@@ -1,8 +1,9 @@
 """How long the server takes for the pages of the desk with a million pairs, on SQLite and on PostgreSQL.
 
-Run as `python -m tests.benchmarks.bench_pages FOLDER [--pairs 1000000]`. FOLDER takes the SQLite database (3 GB for a
-million pairs); the PostgreSQL server lives in the system's temporary folder and needs as much there. A fifth as many
-preference pairs and messages come along. The dashboard, the review of both channels with a decision and the similar
+Run as `python -m tests.benchmarks.bench_pages FOLDER [--pairs 1000000]`. FOLDER takes the SQLite database (4 GB for a
+million pairs); the PostgreSQL server lives in the system's temporary folder and needs as much there. Two messages and a
+replay entry for each pair come along, a preference pair and a journal entry for every fifth, a proposal for every
+hundredth. The dashboard, the review of both channels with a decision and the similar
 pairs, every list with each filter and each order that it offers, a change page, a history page, the dry run of a
 decision on all rows and the first line of an export: medians of five, after one visit that warms the caches; the time
 is the whole of a request within Django, without the network.
@@ -15,8 +16,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -60,6 +63,9 @@ _PAIR_FILTERS: list[dict[str, str]] = [
     {"p": "200"},
     {"review_status__exact": "approved", "is_used__exact": "1", "confidence_to": "0.5"},
 ]
+# What is older has the lowest keys, which a list in the order of keys comes to last.
+LONG_AGO = f"{datetime.now(UTC) - timedelta(days=365):%Y-%m-%d}"
+_TIMES = [{"created_at_from": "2020-01-01"}, {"created_at_from": "2099-01-01"}, {"created_at_to": LONG_AGO}]
 LISTS: dict[str, list[dict[str, str]]] = {
     "memory.sftpair": [
         *_PAIR_FILTERS,
@@ -71,21 +77,41 @@ LISTS: dict[str, list[dict[str, str]]] = {
     "memory.conversation": [{"training_allowed__exact": "0"}, {"source_system": "bench"}, {"q": "no such words"}],
     "memory.message": [
         {"role__exact": "user"},
+        {"role__exact": "system"},
         {"kind__exact": "introspection"},
         {"rating__exact": "1"},
         {"is_active_branch__exact": "0"},
         {"internal_generated__exact": "1"},
-        {"created_at_from": "2020-01-01"},
+        *_TIMES,
+        {"role__exact": "user", "rating__exact": "1"},
+        {"role__exact": "user", "created_at_to": LONG_AGO},
+        {"conversation__id__exact": "1"},
         {"q": "no such words"},
     ],
     "memory.pairembedding": [{"cluster_from": "7", "cluster_to": "7"}, {"q": "4711"}],
     "memory.bulkdecision": [],
     "training.pairuse": [{"run__id__exact": "1"}, {"step_from": "5"}, {"q": "4711"}],
-    "maintenance.rowchange": [],
+    "maintenance.rowchange": [
+        {"run__id__exact": "1"},
+        {"step": "merge"},
+        {"table": "no such table"},
+        {"changed_at_from": "2099-01-01"},
+        {"q": "4711"},
+    ],
     "training.trainingrun": [],
     "maintenance.maintenancerun": [],
-    "maintenance.proposal": [],
-    "memory.replayentry": [],
+    "maintenance.proposal": [{"status__exact": "accepted"}, {"kind__exact": "correction"}, {"q": "no such words"}],
+    "memory.replayentry": [
+        {"place": "buffer"},
+        {"place": "evicted"},
+        {"kind__exact": "introspection"},
+        {"internal_generated__exact": "1"},
+        {"reward_intensity_from": "0.9"},
+        {"reward_intensity_from": "2"},
+        *_TIMES,
+        {"place": "buffer", "kind__exact": "experience", "reward_intensity_to": "0"},
+        {"q": "no such words"},
+    ],
 }
 
 
@@ -268,7 +294,7 @@ def _fill(pairs: int) -> None:
     from memory.models import PairEmbedding, PreferencePair, SftPair
 
     fill_memory(np.random.default_rng(0), pairs)
-    _fill_rest(pairs // 5)
+    _fill_rest(pairs)
     for model in (SftPair, PreferencePair):
         placed: Any = model.objects.alias(place=Mod("pk", RARE))
         placed.filter(place=7).update(review_status="approved", confidence=0.2)
@@ -281,67 +307,122 @@ def _fill(pairs: int) -> None:
         cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
 
 
-def _fill_rest(count: int) -> None:
-    """Store conversations with messages, preference pairs, and a second run that consumed few pairs."""
-    from datetime import UTC, datetime, timedelta
-
-    from memory.bulk import insert_rows, reserve_ids
-    from memory.models import Conversation, Message, PreferencePair, SftPair
-    from memory.text import preference_hash
+def _fill_rest(pairs: int) -> None:
+    """Store what lies beside `pairs` memory pairs, the runs and nights that a filter names first among it."""
     from training.models import PairUse, TrainingRun
 
     now = datetime.now(UTC)
-    talks = list(reserve_ids(Conversation, count // 4 + 1))
+    _fill_messages(2 * pairs, now)
+    _fill_preferences(pairs // 5, now)
+    _fill_night(pairs, now)
+    run = TrainingRun.objects.create(config_path="small", config={}, status="succeeded")
+    uses = [(run.pk, key, 1, 0, 0.1, "0" * 64, now) for key in _pairs(100)]
+    _insert(PairUse, ("run_id", "sft_pair_id", "step", "epoch", "weight", "content_hash", "used_at"), uses)
+
+
+def _fill_messages(count: int, now: datetime) -> None:
+    """Store conversations of four messages, one a minute until `now`, and a replay entry for each answer."""
+    from memory.bulk import reserve_ids
+    from memory.models import Conversation, Message, ReplayEntry
+
+    talks, keys = list(reserve_ids(Conversation, count // 4 + 1)), list(reserve_ids(Message, count))
     talk_columns = (
-        "id",
-        "source_system",
-        "external_id",
-        "title",
-        "participant",
-        "training_allowed",
-        "updated_at",
-        "metadata",
+        *("id", "source_system", "external_id", "title", "participant", "training_allowed", "updated_at", "metadata"),
     )
-    insert_rows(
+    _insert(
         Conversation,
         talk_columns,
-        [(key, "bench", str(key), f"Talk {key}", "somebody", True, now, {}) for key in talks],
+        ((key, "bench", str(key), f"Talk {key}", "somebody", True, now, {}) for key in talks),
     )
     message_columns = (
-        *("conversation_id", "external_id", "branch_position", "is_active_branch", "role", "kind"),
-        *("internal_generated", "content", "original_content", "created_at", "reward_intensity", "reward_observed"),
-        "model_name",
+        *("id", "conversation_id", "external_id", "branch_position", "is_active_branch", "role", "kind"),
+        *("internal_generated", "content", "original_content", "created_at", "rating", "reward_intensity"),
+        *("reward_observed", "model_name"),
     )
-    insert_rows(
-        Message,
-        message_columns,
-        [
-            (
-                *(talks[number // 4], str(number), 0, number % RARE > 0, ("user", "assistant")[number % 2], "dialogue"),
-                *(False, f"Message {number} of a talk " * 10, "", now - timedelta(minutes=number), 0.5, False, ""),
-            )
-            for number in range(count)
-        ],
+
+    def message(number: int) -> tuple[Any, ...]:
+        place, said = number % RARE, now - timedelta(minutes=count - number)
+        kind = "introspection" if place == 5 else "dialogue"
+        return (
+            *(keys[number], talks[number // 4], str(number), 0, place > 0, ("user", "assistant")[number % 2], kind),
+            *(place == 5, f"Message {number} of a talk " * 10, "", said, 1 if place == 7 else None, 0.5),
+            *(False, ""),
+        )
+
+    _insert(Message, message_columns, map(message, range(count)))
+    entry_columns = (
+        *("message_id", "kind", "internal_generated", "prompt", "prompt_hash", "response", "reward_intensity"),
+        *("created_at", "safety_flags", "evicted_at"),
     )
-    pair_columns = (
+
+    def entry(number: int) -> tuple[Any, ...]:
+        place, said = number % RARE, now - timedelta(minutes=count - number)
+        return (
+            *(keys[number], "introspection" if place == 5 else "experience", place == 5, f"Question {number}?"),
+            *(f"{number:064d}", f"Message {number} of a talk " * 10, number % 997 / 997, said, []),
+            now if place == 9 else None,
+        )
+
+    _insert(ReplayEntry, entry_columns, map(entry, range(1, count, 2)))
+
+
+def _fill_preferences(count: int, now: datetime) -> None:
+    from memory.models import PreferencePair
+    from memory.text import preference_hash
+
+    columns = (
         *("prompt", "chosen", "rejected", "source", "margin", "created_at", "content_hash", "metadata", "confidence"),
         *("sampling_weight", "review_status", "is_used"),
     )
     prompt = [{"role": "user", "content": "Say something about it."}]
-    rows: list[tuple[Any, ...]] = []
-    for number in range(count):
+
+    def pair(number: int) -> tuple[Any, ...]:
         chosen, rejected = f"Answer {number} said shortly.", f"Answer {number}, " + "at some length " * 20
-        rows.append(
-            (
-                *(prompt, chosen, rejected, "import", number % 100 / 100, now - timedelta(minutes=number)),
-                *(preference_hash(prompt, chosen, rejected), {}, 1.0, 1.0, "pending", False),
-            )
+        return (
+            *(prompt, chosen, rejected, "import", number % 100 / 100, now - timedelta(minutes=number)),
+            *(preference_hash(prompt, chosen, rejected), {}, 1.0, 1.0, "pending", False),
         )
-    insert_rows(PreferencePair, pair_columns, rows)
-    run = TrainingRun.objects.create(config_path="small", config={}, status="succeeded")
-    few = SftPair.objects.order_by("pk").values_list("pk", flat=True)[:100]
-    use_columns = ("run_id", "sft_pair_id", "step", "epoch", "weight", "content_hash", "used_at")
-    insert_rows(PairUse, use_columns, [(run.pk, key, 1, 0, 0.1, "0" * 64, now) for key in few])
+
+    _insert(PreferencePair, columns, map(pair, range(count)))
+
+
+def _fill_night(pairs: int, now: datetime) -> None:
+    """Store a night with a journal entry for every fifth pair and a proposal for every hundredth; few are decided."""
+    from maintenance.models import MaintenanceRun, Proposal, RowChange
+
+    night = MaintenanceRun.objects.create(config_path="bench", config={}, status="succeeded", finished_at=now)
+    keys = _pairs(pairs // 5)
+    _insert(
+        RowChange,
+        ("run_id", "step", "table", "row_id", "before", "after", "history_id", "changed_at"),
+        ((night.pk, "merge", "memory.sftpair", key, {"merged_into": None}, {"merged_into": 1}, 0, now) for key in keys),
+    )
+    _insert(
+        Proposal,
+        ("run_id", "kind", "sft_pair_id", "other_sft_pair_id", "similarity", "reason", "status", "created_at"),
+        (
+            (
+                *(night.pk, ("correction", "contradiction")[key % 2], key, key - 1, key % 80 / 1000 + 0.92),
+                *("1 or 2", "accepted" if key % RARE == 3 else "open", now - timedelta(minutes=key)),
+            )
+            for key in keys[1 : pairs // 100 + 1]
+        ),
+    )
+
+
+def _pairs(count: int) -> list[int]:
+    """Return the keys of the first `count` memory pairs."""
+    from memory.models import SftPair
+
+    return list(SftPair.objects.order_by("pk").values_list("pk", flat=True)[:count])
+
+
+def _insert(model: Any, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    from memory.bulk import insert_rows
+
+    left = iter(rows)
+    while some := list(islice(left, 50_000)):
+        insert_rows(model, columns, some)
 
 
 def _rows(figures: dict[str, dict[str, tuple[float, int]]]) -> Iterator[list[str]]:

@@ -21,7 +21,7 @@ from memory.admin.base import DeskAdmin
 from memory.admin.lists import BadFilterError, rows_of, stored_query
 from memory.exchange.files import MAX_IMPORT_BYTES, UnreadableUploadError
 from memory.exchange.formats import csv_lines, json_lines
-from memory.exchange.pairs import OPTIONAL, REQUIRED
+from memory.exchange.pairs import OPTIONAL, RECORDS, REQUIRED
 from memory.exchange.resources import pages
 from memory.exchange.uploads import UploadGoneError, UploadStorage
 
@@ -110,8 +110,8 @@ class ExchangeDesk(ImportExportMixin, DeskAdmin):
 
     def get_import_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the page says about files."""
-        columns = {"required": REQUIRED[self.model], "optional": OPTIONAL[self.model]}
-        return {**columns, "largest": filesizeformat(MAX_IMPORT_BYTES)}
+        taken = {"required": REQUIRED[self.model], "optional": OPTIONAL[self.model], "records": RECORDS[self.model]}
+        return {**taken, "largest": filesizeformat(MAX_IMPORT_BYTES)}
 
     @method_decorator(require_POST)
     def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:

@@ -21,6 +21,11 @@ OPTIONAL: Mapping[type[SftPair] | type[PreferencePair], tuple[str, ...]] = {
     SftPair: ("context", "category", "confidence", "reward_intensity", "created_at"),
     PreferencePair: ("margin", "confidence", "created_at"),
 }
+# What a record of JSONL must have.
+RECORDS: Mapping[type[SftPair] | type[PreferencePair], str] = {
+    SftPair: "prompt and completion, or messages that end with user, assistant",
+    PreferencePair: "prompt, chosen and rejected",
+}
 
 
 def pair_of_cells(model: type[SftPair] | type[PreferencePair], cells: Mapping[str, str]) -> SftPair | PreferencePair:
@@ -72,8 +77,7 @@ def pair_of_record(model: type[SftPair] | type[PreferencePair], record: Mapping[
             margin=IMPORTED_MARGIN,
             source=PreferencePair.Source.IMPORT,
         )
-    wanted = "prompt and completion" if model is SftPair else "prompt, chosen and rejected"
-    raise BadRecordError(f"record: got {', '.join(sorted(record))}, allowed {wanted}")
+    raise BadRecordError(f"record: got {', '.join(sorted(record))}, allowed {RECORDS[model]}")
 
 
 def record_of_pair(pair: SftPair | PreferencePair) -> dict[str, Any]:

@@ -205,15 +205,23 @@ class TestImport:
         assert (preference.chosen, preference.prompt) == ("-5 degrees", [{"role": "user", "content": "Say hello."}])
 
     @pytest.mark.parametrize(
-        ("model", "columns"),
+        ("model", "columns", "records"),
         [
-            ("sftpair", "context, category, confidence, reward_intensity, created_at"),
-            ("preferencepair", "margin, confidence, created_at"),
+            (
+                "sftpair",
+                "context, category, confidence, reward_intensity, created_at",
+                "prompt and completion, or messages that end with user, assistant",
+            ),
+            ("preferencepair", "margin, confidence, created_at", "prompt, chosen and rejected"),
         ],
     )
-    def test_the_page_says_what_of_an_export_comes_in(self, model: str, columns: str, admin_client: Client) -> None:
+    def test_the_page_says_what_of_an_export_comes_in(
+        self, model: str, columns: str, records: str, admin_client: Client
+    ) -> None:
         page = admin_client.get(reverse(f"admin:memory_{model}_import")).content.decode()
         assert f"as far as there are any, {columns};" in page
+        assert f"one record a line with {records}." in page
+        assert "An export as JSONL holds the texts alone" in page
         assert "what was rejected comes back as pending" in page
 
     def test_a_second_import_brings_nothing(self, admin_client: Client) -> None:

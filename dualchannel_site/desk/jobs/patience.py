@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError, connection
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -30,5 +30,11 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
         except OperationalError as error:
             _log.warning("the database is asked again: %s", error)
             time.sleep(WAIT_SECONDS)
-            close_old_connections()
+            renew_connection()
     return ask()
+
+
+def renew_connection() -> None:
+    """Let the next query have a connection that works, after one that ended in the middle or was cut off."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()

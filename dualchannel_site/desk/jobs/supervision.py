@@ -18,15 +18,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from types import FrameType
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
+from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django_tasks import TaskResultStatus
+from django_tasks_db.models import DBTaskResult
 
-from dualchannel_site.desk.jobs.patience import patiently
+from dualchannel_site.desk.jobs.patience import patiently, renew_connection
 from dualchannel_site.desk.jobs.process import UNRECORDED
 from dualchannel_site.desk.models import Job
+from dualchannel_site.desk.models.jobs import KEPT_FOR
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +77,21 @@ def supervise(job_id: int) -> None:
 
 def _begun(job_id: int) -> Job | None:
     """Return the job, begun, or None where it no longer waits."""
-    Job.objects.close_dead(now=timezone.now())
+    now = timezone.now()
+    Job.objects.close_dead(now=now)
+    # Rows come by jobs alone: with each one that begins, the oldest go.
+    Job.objects.outlived(now=now).delete()
+    _outlived_tasks(now).delete()
     job = Job.objects.filter(pk=job_id).first()
     return job if job is not None and job.begin(host=socket.gethostname()) else None
+
+
+def _outlived_tasks(now: datetime) -> QuerySet[Any]:
+    """Return the queue's rows of tasks that ended long ago, or began then with a worker that died."""
+    before = now - KEPT_FOR
+    return DBTaskResult.objects.filter(
+        Q(finished_at__lt=before) | Q(status=TaskResultStatus.RUNNING, started_at__lt=before)
+    )
 
 
 def _close(job: Job, code: int, *, is_stopped: bool) -> None:
@@ -107,7 +125,7 @@ def _watch(process: subprocess.Popen[bytes], job: Job, stop: _Stop) -> None:
 def _name(process: subprocess.Popen[bytes], job: Job) -> bool:
     """Record which process it is; return whether the database took it."""
     try:
-        close_old_connections()
+        renew_connection()
         job.name_process(process.pid)
     except DatabaseError as error:
         _log.warning("%s: its process is not recorded: %s", job, error)
@@ -117,7 +135,7 @@ def _name(process: subprocess.Popen[bytes], job: Job) -> bool:
 
 def _is_cancelled(job: Job) -> bool:
     try:
-        close_old_connections()
+        renew_connection()
         return Job.objects.asked_to_stop(job.pk)
     except DatabaseError as error:
         # A database that is busy, or restarts, is no reason to give a job up.

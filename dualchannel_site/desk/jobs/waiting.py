@@ -47,8 +47,7 @@ def waiting() -> Waiting:
 
 
 def _last_extraction() -> datetime | None:
-    # One of a few days only has not seen the rest.
-    jobs = Job.objects.succeeded().of_kind(Job.Kind.EXTRACTION).filter(options__since=None)
+    jobs = Job.objects.full_extractions()
     steps = MaintenanceStep.objects.filter(name="extract", status=MaintenanceStep.Status.SUCCEEDED)
     starts = [
         jobs.order_by("-pk").values_list("started_at", flat=True).first(),

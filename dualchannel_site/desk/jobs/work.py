@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from dualchannel_site.desk.jobs.outcome import Outcome
-from dualchannel_site.desk.jobs.patience import patiently
+from dualchannel_site.desk.jobs.patience import patiently, renew_connection
 from dualchannel_site.desk.jobs.reporting import Report, reporting
 from dualchannel_site.desk.models import Job
 from training.trainer.stopping import Interrupted
@@ -37,7 +37,7 @@ def work(job_id: int, *, worker: int) -> None:
     """
     job = patiently(lambda: Job.objects.get(pk=job_id))
     end = _end_of(job, worker)
-    _renew_connection()
+    renew_connection()
     try:
         _record(job, end)
     except OperationalError as error:
@@ -67,12 +67,6 @@ def _end_of(job: Job, worker: int) -> partial[None]:
     if outcome.failure:
         return partial(job.fail, outcome.failure, result=dict(outcome.result))
     return partial(job.succeed, dict(outcome.result))
-
-
-def _renew_connection() -> None:
-    """Let the end be recorded although the job ended in the middle of a query, or because the database went away."""
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
 
 
 def _runner(job: Job) -> Runner:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A job says every few seconds that it lives; a writer may wait a minute for another one's transaction (SQLite).
 DEAD_AFTER = timedelta(seconds=120)
 _TAKEN_FOR_DEAD = f"no sign of life for more than {DEAD_AFTER.seconds} seconds: its process is taken for dead"
+# Jobs are the record of who has asked for what.
+KEPT_FOR = timedelta(days=365)
 # Lines that a job said on its way: the last ones are kept.
 MAX_MESSAGES = 50
 MAX_PROGRESS_LENGTH = 255
@@ -43,6 +45,16 @@ class JobQuerySet(models.QuerySet["Job"]):
     def succeeded(self) -> JobQuerySet:
         """Return jobs that came to a good end."""
         return self.filter(status=Job.Status.SUCCEEDED)
+
+    def full_extractions(self) -> JobQuerySet:
+        """Return extractions of all conversations that came to a good end."""
+        # One of a few days only has not seen the rest.
+        return self.succeeded().of_kind(Job.Kind.EXTRACTION).filter(options__since=None)
+
+    def outlived(self, *, now: datetime) -> JobQuerySet:
+        """Return jobs that ended too long ago to be kept; the last full extraction says what is new, and stays."""
+        last = Job.objects.full_extractions().order_by("-pk").values("pk")[:1]
+        return self.filter(finished_at__lt=now - KEPT_FOR).exclude(pk__in=last)
 
     def of_kind(self, kind: Job.Kind) -> JobQuerySet:
         """Return the jobs of one kind."""

@@ -1,15 +1,20 @@
 """The worker's side of a job, with a database that is busy for a while."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
 
 from dualchannel_site.desk.jobs import patience, process, supervision
 from dualchannel_site.desk.jobs.supervision import supervise
+from dualchannel_site.desk.jobs.tasks import do_job
 from dualchannel_site.desk.models import Job
+from dualchannel_site.desk.models.jobs import KEPT_FOR
 
 pytestmark = pytest.mark.django_db
 
@@ -66,3 +71,31 @@ def test_a_job_whose_end_the_database_did_not_take_says_that_it_came_to_one(
         "failed",
         "it came to its end, and the database was too busy to take how; the worker's log says more",
     )
+
+
+def ended(ago: timedelta, **fields: Any) -> Job:
+    values = {"kind": Job.Kind.NIGHT, "status": "failed", "finished_at": timezone.now() - ago, **fields}
+    return Job.objects.create(**values)
+
+
+def test_what_ended_long_ago_goes_with_the_next_job_that_begins(job: Job) -> None:
+    day = timedelta(days=1)
+    old, kept = ended(KEPT_FOR + day), ended(KEPT_FOR - day)
+    full = {"kind": Job.Kind.EXTRACTION, "status": "succeeded", "options": {"since": None}}
+    last_full = ended(KEPT_FOR + 2 * day, **full)
+    supervise(job.pk)
+    assert set(Job.objects.exclude(pk=job.pk)) == {kept, last_full}
+    assert not Job.objects.filter(pk=old.pk).exists()
+
+
+def test_so_do_the_rows_of_the_queue(job: Job) -> None:
+    day = timedelta(days=1)
+    for status, ago in [("SUCCESSFUL", day), ("FAILED", -day), ("RUNNING", day), ("RUNNING", -day), ("READY", day)]:
+        task = DBTaskResult.objects.get(pk=do_job.enqueue(0).id)
+        when = timezone.now() - KEPT_FOR - ago
+        task.status, task.enqueued_at = status, when
+        task.started_at = None if status == "READY" else when
+        task.finished_at = None if status in ("READY", "RUNNING") else when
+        task.save()
+    supervise(job.pk)
+    assert sorted(DBTaskResult.objects.values_list("status", flat=True)) == ["FAILED", "READY", "RUNNING"]

@@ -116,6 +116,22 @@ def test_the_login_has_no_error_and_no_barrier_even_where_it_fails(browser: Brow
         context.close()
 
 
+def test_no_count_on_the_dashboard_is_broken_into_two(contexts: Mapping[Theme, BrowserContext], site: Site) -> None:
+    page = contexts["light"].new_page()
+    # Three cards beside each other leave little room.
+    page.set_viewport_size({"width": 1100, "height": HEIGHT})
+    page.goto(site.at("admin:index"))
+    lines = page.locator(".desk-count").evaluate_all(
+        """counts => counts.map((count) => {
+            const range = document.createRange();
+            range.selectNodeContents(count);
+            return range.getClientRects().length;
+        })"""
+    )
+    assert set(lines) == {1}
+    page.close()
+
+
 def test_a_broken_page_is_noticed(contexts: Mapping[Theme, BrowserContext], site: Site) -> None:
     """The watch itself: a script in the page, a missing file, an error, a barrier and an overlong line."""
     watched = Watched(contexts["light"].new_page())

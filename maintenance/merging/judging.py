@@ -31,7 +31,7 @@ class Comparer:
     """Judges pairs of similar rows of one channel by their facts, and of preference pairs by what was rejected.
 
     Of every row that is similar to any, the facts are kept as hashes of 64 bits, and only where these do not tell are
-    texts read again: names that one text writes as names and the other as words.
+    texts read again: names that one text writes as names and the other as words, or writes more often.
 
     Attributes:
         channel: the channel.
@@ -145,7 +145,7 @@ def _hashes(texts: PairTexts) -> tuple[int, ...]:
 
 
 def _fact_hashes(facts: Facts) -> tuple[int, int]:
-    return hash((facts.numbers, facts.dates, facts.negations)), hash(facts.names)
+    return hash((facts.numbers, facts.dates, facts.negated)), hash(facts.names)
 
 
 def _agree(facts: dict[int, tuple[Facts, Facts]], one: int, other: int) -> tuple[bool, bool]:

@@ -286,7 +286,7 @@ def test_the_same_said_again_with_another_fact_is_a_correction() -> None:
     memory("Good to know.", instruction="I have three cats.")
     memory("Good to know.", 10, instruction="I have four cats.", day=1)
     merge_night()
-    assert (only_proposal().kind, only_proposal().reason) == ("correction", "numbers: 4 / 3")
+    assert (only_proposal().kind, only_proposal().reason) == ("correction", "numbers: four cats / three cats")
 
 
 def test_a_long_reason_is_cut() -> None:

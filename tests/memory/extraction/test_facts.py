@@ -23,6 +23,29 @@ DIFFERENT = [
     ("Never do that.", "Do that."),
     ("It is not so, and not now.", "It is not so, and now."),
     ("I flew to Rome.", "I flew to Rome with Anna."),
+    # In what is counted:
+    ("The train leaves at 10am.", "The train leaves at 10pm."),
+    ("The train leaves at 10 a.m. today.", "The train leaves at 10 p.m. today."),
+    ("It is 20C in here.", "It is 20F in here."),
+    ("It is 5 km to the sea.", "It is 5 miles to the sea."),
+    ("a 5-km run", "a 5-mile run"),
+    ("I pay $20.", "I pay €20."),
+    ("I swim twice a day.", "I swim once a day."),
+    ("I swim twice a day.", "I swim twice a week."),
+    ("I swim three times a day.", "I swim three times a week."),
+    ("Wait half an hour.", "Wait a quarter of an hour."),
+    ("Buy a dozen eggs.", "Buy eggs."),
+    ("the third of them", "the fourth of them"),
+    ("I live on the first floor.", "I live on the second floor."),
+    # In what belongs to what:
+    ("I have 3 cats and 5 dogs.", "I have 5 cats and 3 dogs."),
+    ("We met on 03/04/2025.", "We met on 04/03/2025."),
+    ("It had 3, 3 and 4.", "It had 3, 4 and 4."),
+    ("Alice is taller than Bob.", "Bob is taller than Alice."),
+    ("Anna met Bob, then Anna left.", "Anna met Bob, then Bob left."),
+    ("I swim on Monday and run on Friday.", "I swim on Friday and run on Monday."),
+    ("I like coffee, not tea.", "I like tea, not coffee."),
+    ("I don't drink the tea, I do cook.", "I drink the tea, I don't cook."),
 ]
 ALIKE = [
     ("Sure! The dog sleeps.", "Certainly, the dog sleeps."),
@@ -33,18 +56,41 @@ ALIKE = [
     ("my dog Pixel", "My dog pixel"),
     ("I'm glad. It's warm.", "I’m glad, it’s warm."),
     ("You can't go.", "You can’t go."),
-    ("He is called O'Neil.", "He is called O'Neil."),  # half of a word is called a name
+    ("He is called O'Neil.", "he is called o’neil"),
+    ("I have 3 cats.", "3 cats live with me."),
+    ("**3** cats, all of them", "three cats, all of them"),
+    ("at 10am, at 5 km", "at 10 am, at 5km"),
+    ("at 10 a.m. on June 3", "at 10 AM on 3 June"),
+    ("It is 20 here.", "here it is 20"),  # "here" is not what is counted
+    ("I swim twice a day.", "I swim 2 times a day."),
+    ("the third one", "the 3rd one"),
+    ("First, eat. Once you have, sleep a second.", "Eat and sleep"),
+    ("Anna is here. Anna is glad.", "Anna is here and glad."),
+    ("Rice is good. I cook it with Anna.", "With Anna I cook rice, it is good."),  # a word that opens a sentence
+    ("I do not like it.", "I don't like it."),
+    ("You cannot have the tea.", "You can't have tea."),
+    ("I cannot sing, but dance.", "I can't sing but dance."),
+    ("thİrd", "thİrd"),  # which casefold makes another word of
     ("", ""),
 ]
 DESCRIBED = [
     ("My dog is called Pixel.", "My dog is called Biscuit.", "names: Pixel / Biscuit"),
     ("my dog is called pixel", "MY DOG IS BIG", "names: pixel / BIG"),
     ("Pixel’s ball is in Rome, and Anna and Bea are there.", "so it is", "names: Pixel, Rome, Anna, … / -"),
-    ("I have three cats and 1,000 coins.", "I have 4 cats and 1000 coins.", "numbers: 3 / 4"),
+    ("I have three cats and 1,000 coins.", "I have 4 cats and 1000 coins.", "numbers: three cats / 4 cats"),
     ("it has 12, v3 and 5 of it", "it has v4 of it", "numbers: 12, v3, 5 / v4"),
     ("on Monday", "on friday", "dates: Monday / friday"),
-    ("I do not like it.", "I like it.", "negations: 1 / 0"),
-    ("It's 3 for Rex, not 4.", "It's 4.", "names: Rex / -; numbers: 3 / -; negations: 1 / 0"),
+    ("I do not like it.", "I like it.", "negations: not like / -"),
+    ("It's 3 for Rex, not 4.", "It's 4.", "names: Rex / -; numbers: 3 / -; negations: not 4 / -"),
+    ("So no.", "So yes.", "negations: no / -"),
+    ("at 10am", "at 10  pm", "numbers: 10am / 10 pm"),
+    ("twice a day", "once a day", "numbers: twice a day / once a day"),
+    ("Alice is taller than Bob.", "Bob is taller than Alice.", "order of names: Alice, Bob / Bob, Alice"),
+    ("Anna met Bob. Then Anna left.", "Anna met Bob. Then Bob left.", "order of names: Bob, Anna / Bob"),
+    ("on 03/04/2025", "on 04/03/2025", "order of numbers: 03, 04, 2025 / 04, 03, 2025"),
+    ("in 2025, on 03/04 at 5:10", "in 2025, on 04/03 at 5:10", "order of numbers: 2025, 03, 04, … / 2025, 04, 03, …"),
+    ("monday or Friday", "Friday or Monday", "order of dates: monday, Friday / Friday, Monday"),
+    ("I like coffee, not tea", "I like tea, not coffee", "negations: not tea / not coffee"),
 ]
 
 

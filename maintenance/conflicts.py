@@ -38,6 +38,7 @@ def conflicts(
         _changed_again(changes, using=using),
         _other_values(model, keys, rows, using=using),
         _missing_targets(model, changes, using=using),
+        _standing(model, changes, using=using),
         _relied_on(model, [change.row_id for change in changes if change.before is None], rows, using=using),
     ]
     found = {change.pk: next(filter(None, (check(change) for check in checks)), "") for change in changes}
@@ -166,6 +167,21 @@ def _missing_targets(
         if survivor in merged_into:
             return f"pair {survivor}, which stood for it before, is merged into pair {merged_into[survivor]} itself"
         return ""
+
+    return reason
+
+
+def _standing(model: type[models.Model], changes: Sequence[RowChange], *, using: str) -> Callable[[RowChange], str]:
+    """Tell of pairs that would be merged again and have come to stand for others."""
+    again = {change.row_id for change in changes if (change.before or {}).get(MERGED_INTO) is not None}
+    found: dict[int, int] = {}
+    if again and model in LINKS:
+        members = model._default_manager.using(using).filter(merged_into__in=key_list(sorted(again), using=using))
+        found = dict(members.order_by("-pk").values_list(MERGED_INTO, "pk"))
+
+    def reason(change: RowChange) -> str:
+        is_again = change.row_id in found and (change.before or {}).get(MERGED_INTO) is not None
+        return f"stands for pair {found[change.row_id]}" if is_again else ""
 
     return reason
 

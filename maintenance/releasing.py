@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q
 from maintenance.journal import change_rows
 from maintenance.night import ROWS_PER_TRANSACTION, Night
 from memory.curation.consent import WITHHELD
-from memory.curation.merging import MERGED_INTO
+from memory.curation.merging import merged_by_a_person
 from memory.models import PreferencePair, ReviewStatus, SftPair
 
 
@@ -20,11 +20,10 @@ def release_pairs(night: Night, model: type[SftPair] | type[PreferencePair]) -> 
     """
     history: models.Manager[models.Model] = model.history.model._default_manager
     withheld = history.filter(id=OuterRef("merged_into"), history_change_reason=WITHHELD)
-    by_person = history.filter(id=OuterRef("pk"), history_change_reason__startswith=MERGED_INTO)
     # Without its conversation the rejection alone says that there was no consent.
     was_deleted = Q(merged_into__review_status=ReviewStatus.REJECTED) & Q(Exists(withheld))
     among = model.objects.using(night.using).worth_training()
-    among = among.filter(Q(merged_into__conversation__training_allowed=False) | was_deleted, ~Exists(by_person))
+    among = among.filter(Q(merged_into__conversation__training_allowed=False) | was_deleted, ~merged_by_a_person(model))
     keys = list(among.order_by("pk").values_list("pk", flat=True))
     released: list[int] = []
     for start in range(0, len(keys), ROWS_PER_TRANSACTION):

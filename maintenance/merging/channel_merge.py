@@ -11,6 +11,7 @@ from django.db import connections
 
 from maintenance.merging.candidates import Pool, read_pool, read_vectors
 from maintenance.merging.channels import Channel
+from maintenance.merging.followers import unlike_followers
 from maintenance.merging.greedy import DIFFERENT_FACTS, KEPT, Assignment, assign
 from maintenance.merging.groups import merges
 from maintenance.merging.judging import Comparer
@@ -79,14 +80,15 @@ def merge_channel(night: Night, channel: Channel, marks: ChannelMarks | None, *,
     assignment = _assign(night, channel, found, comparer)
     planned = merges(pool, assignment)
     report = _progress(night, f"{channel.words}: merged")
-    written = write_merges(night, channel, pool.candidates, planned, on_progress=report)
+    released = unlike_followers(night, channel, pool, planned, vectors=comparer.vectors)
+    written = write_merges(night, channel, pool.candidates, planned, released=released, on_progress=report)
     follow_merges(night, channel, pool)
     alike = _alike(night, channel, pool, found, assignment, is_new, marks)
     stays = np.ones(len(pool.candidates), dtype=np.bool_)
     stays[planned.member] = False
     proposed = propose(night, channel, pool, alike.among(stays[alike.first] & stays[alike.second]), budget=budget)
     undecided = [row for row in sorted(comparer.undecided) if assignment.into[row] == KEPT]
-    left = {*written.left, *comparer.pairs[undecided].tolist()}
+    left = {*written.left, *written.released, *comparer.pairs[undecided].tolist()}
     highest = int(pool.candidates["embedding"].max(initial=0))
     return ChannelOutcome(
         comparison=FULL if marks is None else NEW_WITH_ALL,

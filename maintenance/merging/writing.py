@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ class Written:
         merged: how many pairs were merged away.
         survivors: keys of the pairs that they went to.
         left: keys of pairs that somebody changed meanwhile, or whose survivor was.
+        released: keys of pairs that no other one stands for any more.
         examples: of those merged, the least similar ones.
 
     """
@@ -50,13 +51,22 @@ class Written:
     merged: int = 0
     survivors: set[int] = field(default_factory=set)
     left: list[int] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
     examples: list[Merge] = field(default_factory=list)
 
 
 def write_merges(
-    night: Night, channel: Channel, candidates: Candidates, found: Merges, *, on_progress: Callable[[float], None]
+    night: Night,
+    channel: Channel,
+    candidates: Candidates,
+    found: Merges,
+    *,
+    released: Collection[int],
+    on_progress: Callable[[float], None],
 ) -> Written:
     """Let every member of `found` point at its survivor, which takes the best scores and the provenance.
+
+    What a member stood for goes along, but for the keys in `released`, which no other pair stands for from then on.
 
     A group goes in one transaction, or in several of its members each where it is large, with the survivor each time;
     at every moment a survivor may be trained. What a person has edited, reviewed or taken out of training since
@@ -67,7 +77,7 @@ def write_merges(
     for batch in _batches(found, candidates):
         part = slice(done, done + len(batch))
         known = known_states(candidates, np.union1d(found.member[part], found.survivor[part]))
-        while not _write(night, channel, batch, known, written):
+        while not _write(night, channel, batch, known, released, written):
             pass
         done += len(batch)
         on_progress(done / len(found))
@@ -122,11 +132,12 @@ def _write(
     channel: Channel,
     batch: Sequence[Merge],
     known: Known,
+    released: Collection[int],
     written: Written,
 ) -> bool:
     """Write one batch and return True, or a part of what has to go before it and return False.
 
-    Pairs that a member stood for go to its survivor first, so that no chain is longer than one.
+    Pairs that a member stood for go to its survivor first, or are released, so that no chain is longer than one.
     """
     pairs = channel.model.objects.using(night.using)
     with transaction.atomic(using=night.using):
@@ -136,11 +147,12 @@ def _write(
         survivors = {each.member: each.survivor for each in merged}
         behind = pairs.filter(merged_into__in=key_list(list(survivors), using=night.using)).order_by("pk")
         earlier = list(behind.values_list("pk", "merged_into_id")[:ROWS_PER_TRANSACTION])
-        links = [(pk, survivors[member]) for pk, member in earlier]
-        change_rows(night, ["merged_into_id"], links, among=behind)
+        links = [(pk, None if pk in released else survivors[member]) for pk, member in earlier]
+        moved = change_rows(night, ["merged_into_id"], links, among=behind)
+        written.released += [pk for pk in moved if pk in released]
         if len(earlier) == ROWS_PER_TRANSACTION:
             return False
-        taken = [(pk, *values) for pk, values in _taken_over(channel, merged, rows)]
+        taken = [(pk, *values) for pk, values in _taken_over(channel, merged, rows, released)]
         change_rows(night, [*channel.scores, "metadata"], taken, among=pairs.trainable())
         links = [(each.member, each.survivor) for each in merged]
         change_rows(night, ["merged_into_id"], links, among=pairs.trainable())
@@ -153,7 +165,7 @@ def _write(
 
 
 def _taken_over(
-    channel: Channel, merged: Iterable[Merge], rows: Mapping[int, Mapping[str, Any]]
+    channel: Channel, merged: Iterable[Merge], rows: Mapping[int, Mapping[str, Any]], released: Collection[int]
 ) -> Iterator[tuple[int, list[Any]]]:
     """Yield each survivor with the scores and metadata that it has from now on."""
     groups: dict[int, list[Merge]] = {}
@@ -165,11 +177,15 @@ def _taken_over(
         best = [max(each[name] for each in everyone) for name in (channel.reward, "confidence")]
         if channel.loss:
             best.append(min((each[channel.loss] for each in everyone if each[channel.loss] is not None), default=None))
-        yield survivor, [*best, {**row["metadata"], MERGED: _provenance(channel, row, members, rows)}]
+        yield survivor, [*best, {**row["metadata"], MERGED: _provenance(channel, row, members, rows, released)}]
 
 
 def _provenance(
-    channel: Channel, row: Mapping[str, Any], members: Sequence[Merge], rows: Mapping[int, Mapping[str, Any]]
+    channel: Channel,
+    row: Mapping[str, Any],
+    members: Sequence[Merge],
+    rows: Mapping[int, Mapping[str, Any]],
+    released: Collection[int],
 ) -> list[dict[str, Any]]:
     found = {each["pair"]: each for each in _named(row["metadata"])}
     for each in members:
@@ -181,7 +197,8 @@ def _provenance(
             "source": member["source"],
             "similarity": round(each.similarity, 4),
         }
-        found |= {other["pair"]: other for other in (entry, *_named(member["metadata"]))}
+        named = [other for other in _named(member["metadata"]) if other["pair"] not in released]
+        found |= {other["pair"]: other for other in (entry, *named)}
     return list(found.values())[:MOST_NAMED]
 
 

@@ -27,6 +27,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "released": "pairs that left one which has lost its consent",
         "sft_merged": "memory pairs merged away",
         "preference_merged": "preference pairs merged away",
+        "released": "merged pairs back in the pool, unlike the pair that theirs went to; compared the next night",
         "groups": "pairs that stand for others now",
         "proposals": "new proposals for a person",
         "proposals_beyond_budget": "more proposals that wait for another night",

@@ -66,6 +66,7 @@ def _counts(outcomes: Mapping[Channel, ChannelOutcome]) -> dict[str, int]:
     done = outcomes.values()
     return {
         **{f"{channel.name}_merged": outcome.written.merged for channel, outcome in outcomes.items()},
+        "released": sum(len(each.written.released) for each in done),
         "groups": sum(len(each.written.survivors) for each in done),
         "proposals": sum(len(each.proposed.made) for each in done),
         "proposals_beyond_budget": sum(each.proposed.beyond_budget for each in done),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Manager, Model, OuterRef, Q, QuerySet
 
 from memory.bulk import key_list
 from memory.curation.decisions import change
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 PairT = TypeVar("PairT", bound=TrainingPair)
 
-# What the history says of a pair that a person merged, before the number of the other one.
-MERGED_INTO = "merged into"
+_MERGED_INTO = "merged into"
 
 
 def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | None) -> int:
@@ -47,7 +46,13 @@ def merge(*, pairs: QuerySet[PairT], into: PairT, user: User | AnonymousUser | N
 
 def merge_reason(survivor: int) -> str:
     """Return what the history says of a pair that `survivor` has come to stand for."""
-    return f"{MERGED_INTO} {survivor}"
+    return f"{_MERGED_INTO} {survivor}"
+
+
+def merged_by_a_person(model: type[TrainingPair]) -> Exists:
+    """Return the condition of a query on `model` that a person once merged the pair, and no night."""
+    history: Manager[Model] = model.history.model._default_manager
+    return Exists(history.filter(id=OuterRef("pk"), history_change_reason__startswith=_MERGED_INTO))
 
 
 def why_unfit(pair: TrainingPair) -> str:

@@ -208,6 +208,8 @@ def _done_by_night(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -
         return "made"
     if after.get("merged_into_id") is not None:
         return f"merged into pair {after['merged_into_id']}"
+    if "merged_into_id" in after:
+        return "no longer merged into another pair"
     if after.get("archived_at") is not None:
         return "archived"
     if after.get("is_used") is False:

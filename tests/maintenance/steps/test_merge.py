@@ -225,6 +225,111 @@ def test_pairs_that_a_merged_one_stood_for_go_along_with_their_provenance() -> N
     assert [each["pair"] for each in pairs[2].metadata["merged"]] == [pairs[1].pk, pairs[0].pk]
 
 
+def test_over_nights_too_a_chain_of_ever_so_slightly_different_pairs_does_not_collapse() -> None:
+    pairs = []
+    for place in range(4):
+        pairs.append(memory(f"sure {'well ' * place}good", 20 * place, day=place))
+        merge_night(days=place)
+    assert standing(*pairs) == [None, None, 3, None]
+    assert merge_night(days=5).counts["sft_merged"] == 1
+    assert standing(*pairs) == [1, None, 3, None]
+
+
+def test_a_pair_is_released_where_the_survivor_of_its_own_is_not_like_it() -> None:
+    pairs = [memory("sure, good", 0), memory("well, good", 20, day=2), memory("so, good", 18, day=1)]
+    merge_night()
+    assert standing(*pairs) == [1, None, 1]
+    pairs.append(memory("yes, good", 38, day=3))
+    outcome = merge_night()
+    assert (outcome.counts["sft_merged"], outcome.counts["released"]) == (1, 1)
+    assert standing(*pairs) == [None, 3, 3, None]
+    assert [each["pair"] for each in pairs[3].metadata["merged"]] == [pairs[1].pk, pairs[2].pk]
+    later = merge_night(days=1)
+    assert (later.counts["compared_pairs"], later.counts["released"]) == (1, 0)
+    assert standing(*pairs) == [None, 3, 3, None]
+
+
+def test_a_pair_is_released_where_the_survivor_of_its_own_has_other_facts() -> None:
+    pairs = [memory("Rex it is. So it is.", 0), memory("So it is rex.", 0, day=1), memory("So it is.", 2, day=2)]
+    SftPair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1])
+    merge_night()
+    assert standing(*pairs) == [None, 2, None]
+
+
+@pytest.mark.parametrize("fields", [{"archived_at": BEGIN}, {"review_status": "rejected"}, {"response": "well,  GOOD"}])
+def test_what_may_not_be_trained_and_copies_go_along_however_unlike(fields: dict[str, Any]) -> None:
+    pairs = [memory("sure, good", 0, day=0), memory("well, good", 20, day=1), memory("yes, good", 40, day=2)]
+    SftPair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1], **fields)
+    if "response" in fields:
+        edit(pairs[0], fields["response"])
+    assert merge_night().counts["released"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_what_a_person_merged_goes_along_however_unlike() -> None:
+    pairs = [memory("It is Rex.", 90), memory("well, good", 20, day=1), memory("yes, good", 40, day=2)]
+    curation.merge(pairs=SftPair.objects.filter(pk=pairs[0].pk), into=pairs[1], user=maren())
+    assert merge_night().counts["released"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_a_pair_without_a_vector_goes_along_where_the_facts_agree() -> None:
+    pairs = [memory("sure, good", None), memory("well, good", 20, day=1), memory("yes, good", 40, day=2)]
+    SftPair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1])
+    merge_night()
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_a_thought_is_released_as_a_thought() -> None:
+    pairs = [
+        memory(text, angle, day=day, source="introspection")
+        for day, (text, angle) in enumerate([("sure, good", 0), ("well, good", 20), ("yes, good", 18)])
+    ]
+    SftPair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1])
+    merge_night()
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_of_preference_pairs_the_rejected_answers_decide_too() -> None:
+    pairs = [preference("good day", "so what"), preference("a good day", "well then", 5, day=1)]
+    pairs.append(preference("what a good day", "another one", 6, day=2))
+    PreferencePair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1])
+    model = embedder(so=0, well=20, another=40)
+    assert merge_night(load=lambda: model).counts["released"] == 1
+    assert standing(*pairs) == [None, 2, None]
+
+
+def test_where_rejected_answers_are_too_much_to_embed_a_pair_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [preference("good day", "so what"), preference("a good day", "well then", 5, day=1)]
+    pairs.append(preference("what a good day", "well  THEN", 6, day=2))
+    PreferencePair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1])
+    monkeypatch.setattr(judging, "MOST_EMBEDDED", 0)
+    assert merge_night().counts["released"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+def test_an_undone_night_merges_what_it_released_again_unless_that_stands_for_others_by_now() -> None:
+    pairs = [memory("sure, good", 0), memory("well, good", 20, day=1)]
+    merge_night()
+    pairs.append(memory("yes, good", 40, day=2))
+    before = table(SftPair)
+    merge_night()
+    run = MaintenanceRun.objects.latest("pk")
+    after = table(SftPair)
+    assert standing(*pairs) == [None, 2, None]
+    assert undo(run, artifacts=Path("/nowhere"), using="default").refused == []
+    assert table(SftPair) == before
+    merge_night()
+    assert table(SftPair) == after
+    run = MaintenanceRun.objects.latest("pk")
+    pairs.append(memory("sure, so good", 0, day=-1))
+    merge_night()
+    assert standing(*pairs) == [None, 2, None, 0]
+    report = undo(run, artifacts=Path("/nowhere"), using="default")
+    assert [(each.row, each.reason) for each in report.refused] == [(pairs[0].pk, f"stands for pair {pairs[3].pk}")]
+    check_groups()
+
+
 def test_of_very_many_the_metadata_name_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "MOST_NAMED", 2)
     pairs = [memory("sure, good", None, reward_intensity=1 - place / 10) for place in range(4)]
@@ -957,7 +1062,9 @@ def test_no_group_is_ever_empty_whatever_people_do_and_however_often_nights_come
         record(night, outcome)
         check_groups(beside=[chosen.pk])
         merge_night()
-        merge_night(days=50, full_every_days=1)
+        # What was released goes elsewhere the night after.
+        while merge_night(days=50, full_every_days=1).counts["sft_merged"]:
+            check_groups(beside=[chosen.pk])
         check_groups(beside=[chosen.pk])
         before = table(SftPair)
         counts = merge_night(days=100, full_every_days=1).counts

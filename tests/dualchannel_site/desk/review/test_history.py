@@ -123,6 +123,7 @@ def test_merges_tell_who_merged_what() -> None:
         ("reemit", {"is_used": False}, {}, "re-emitted", "by its step reemit"),
         ("extract", {}, {"before": None}, "made", "by its step extract"),
         ("merge", {"confidence": 1.0, "metadata": {}}, {}, "changed: confidence, metadata", "by its step merge"),
+        ("merge", {"merged_into_id": None}, {}, "no longer merged into another pair", "by its step merge"),
         (
             "reemit",
             {"is_used": False},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from django.db import connections
+from django.db.models import Max
 
 from maintenance.merging.candidates import Pool, read_pool, read_vectors
 from maintenance.merging.channels import Channel
@@ -61,13 +62,15 @@ def merge_channel(night: Night, channel: Channel, marks: ChannelMarks | None, *,
     """Merge the duplicates of a channel and propose at most `budget` pairs to a person.
 
     All pairs are compared where there are no `marks`, or the last such comparison is too long ago; else the new ones,
-    and those that were left, with all.
+    those that somebody changed since, and those that were left, with all.
     """
     settings, version = night.config.merge, night.version()
     if marks is not None and marks.is_due(night.now, days=settings.full_every_days):
         marks = None
+    # Before the pool is read: a pair that comes back in between is compared the next night.
+    newest = channel.model.history.using(night.using).aggregate(newest=Max("history_id"))["newest"] or 0
     pool = read_pool(channel, version=version, using=night.using)
-    is_new = _is_new(pool, marks, using=night.using)
+    is_new = _is_new(channel, pool, marks, using=night.using)
     found = _search(night, channel, pool, is_new)
     comparer = Comparer(
         channel=channel,
@@ -100,20 +103,26 @@ def merge_channel(night: Night, channel: Channel, marks: ChannelMarks | None, *,
         marks=ChannelMarks(
             key=highest if marks is None else max(highest, marks.key),
             full_at=night.now if marks is None else marks.full_at,
+            history=newest,
             left=tuple(sorted(left)),
             waiting=proposed.waiting,
         ),
     )
 
 
-def _is_new(pool: Pool, marks: ChannelMarks | None, *, using: str) -> Mask:
-    """Return which candidates have to be compared, shape (n,): those that were not yet, with their copies."""
+def _is_new(channel: Channel, pool: Pool, marks: ChannelMarks | None, *, using: str) -> Mask:
+    """Return which candidates have to be compared, shape (n,): those that were not yet, with their copies.
+
+    Of those that somebody changed since nothing says whether they were there the last time.
+    """
     if marks is None:
         return np.ones(len(pool.candidates), dtype=np.bool_)
     again = KEYS_LOOKED_AT_AGAIN if connections[using].vendor == "postgresql" else 0
     is_new = pool.candidates["embedding"] > marks.key - again
-    left = pool.numbers(np.array(marks.left, dtype=np.int64))
-    is_new[left[left >= 0]] = True
+    changed = channel.model.history.using(using).filter(history_id__gt=marks.history - again)
+    pairs = np.array([*marks.left, *changed.order_by().values_list("id", flat=True).distinct()], dtype=np.int64)
+    numbers = pool.numbers(pairs)
+    is_new[numbers[numbers >= 0]] = True
     has_new = np.zeros(len(is_new), dtype=np.bool_)
     has_new[pool.leaders[is_new]] = True
     copies: Mask = has_new[pool.leaders]

@@ -21,6 +21,7 @@ class ChannelMarks:
     Attributes:
         key: the highest key of an embedding that was compared.
         full_at: when all pairs were compared with each other.
+        history: the highest key in the history of the pairs; whoever brings a pair back leaves a record there.
         left: pairs that are to be compared again.
         waiting: proposals beyond the budget: newer or older pair first, then the other one, and their cosine.
 
@@ -28,6 +29,7 @@ class ChannelMarks:
 
     key: int
     full_at: datetime
+    history: int = 0
     left: tuple[int, ...] = ()
     waiting: tuple[tuple[int, int, float], ...] = ()
 
@@ -56,14 +58,17 @@ _MARKS = TypeAdapter(Marks)
 def last_marks(*, embedder: str, threshold: float, using: str) -> Mapping[str, ChannelMarks]:
     """Return the marks of the last night that merged and was not undone, by channel.
 
-    Those of another embedder or threshold are worth nothing.
+    Those of another embedder or threshold are worth nothing, nor are those from before any undo: it brings pairs back
+    that were not there to be compared.
     """
     nights = MaintenanceStep.objects.using(using).filter(
         name="merge", status=MaintenanceStep.Status.SUCCEEDED, undone_at=None, details__has_key="marks"
     )
-    details = nights.order_by("-pk").values_list("details", flat=True).first()
+    last = nights.order_by("-pk").first()
+    if last is None or MaintenanceStep.objects.using(using).filter(undone_at__gte=last.started_at).exists():
+        return {}
     try:
-        marks = _MARKS.validate_python((details or {}).get("marks"))
+        marks = _MARKS.validate_python(last.details["marks"])
     except ValidationError:
         # None yet, or those of another version: all pairs are compared, and nothing is lost.
         return {}

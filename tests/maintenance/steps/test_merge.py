@@ -634,6 +634,36 @@ def test_a_pair_with_a_new_text_is_new() -> None:
     assert (outcome.counts["compared_pairs"], standing(one, other)) == (1, [None, 0])
 
 
+def reopen(pair: SftPair) -> None:
+    curation.reopen(pairs=SftPair.objects.filter(pk=pair.pk), user=maren())
+
+
+def unarchive(pair: SftPair) -> None:
+    curation.unarchive(pairs=SftPair.objects.filter(pk=pair.pk), user=maren())
+
+
+def take_back(pair: SftPair) -> None:
+    curation.undo(pair=pair, user=maren())
+
+
+@pytest.mark.parametrize(
+    ("fields", "act"),
+    [({"review_status": "rejected"}, reopen), ({"archived_at": BEGIN}, unarchive), ({}, take_back)],
+)
+def test_a_pair_that_somebody_brings_back_is_compared_the_next_night(
+    fields: dict[str, Any], act: Callable[[SftPair], None]
+) -> None:
+    one, other = memory("good", 0, day=1), memory("so good", 1, **fields)
+    other_one = memory("it is another thing", 90)
+    if not fields:
+        curation.merge(pairs=SftPair.objects.filter(pk=other.pk), into=other_one, user=maren())
+    merge_night()
+    act(other)
+    assert merge_night(days=1).counts["compared_pairs"] == 1
+    assert standing(one, other) == [None, 0]
+    assert merge_night(days=2).counts["compared_pairs"] == 0
+
+
 def test_a_pair_without_a_vector_is_compared_by_that_of_a_new_copy() -> None:
     pairs = [memory("good", None, review_status="approved"), memory("so good")]
     assert merge_night().counts["sft_merged"] == 0
@@ -650,7 +680,7 @@ def test_postgresql_looks_at_the_last_keys_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(channel_merge, "KEYS_LOOKED_AT_AGAIN", 2)
     pool = read_pool(SFT, version=FakeEmbedder.version, using="default")
     marks = ChannelMarks(key=int(pool.candidates["embedding"].max()), full_at=BEGIN)
-    assert channel_merge._is_new(pool, marks, using="default").sum() == 2
+    assert channel_merge._is_new(SFT, pool, marks, using="default").sum() == 2
 
 
 @pytest.mark.parametrize(
@@ -689,6 +719,17 @@ def test_another_threshold_or_embedder_or_an_undone_night_compares_all() -> None
 def test_marks_that_cannot_be_read_compare_all(marks: Any) -> None:
     record(nights.night("merge"), StepOutcome(details={"marks": marks}))
     assert merge_night().details["comparison"]["sft"] == "full"
+
+
+def test_all_are_compared_after_any_undo_since_it_brings_pairs_back() -> None:
+    pairs = [memory("good", day=1), memory("so good", 1, archived_at=BEGIN)]
+    retired = nights.night("retire", now=BEGIN)
+    merge_night()
+    SftPair.objects.update(archived_at=None)
+    MaintenanceStep.objects.get(run=retired.run).undo(using="default")
+    assert merge_night(days=1).details["comparison"]["sft"] == "full"
+    assert standing(*pairs) == [None, 0]
+    assert merge_night(days=2).details["comparison"]["sft"] == "new with all"
 
 
 def test_a_night_that_failed_leaves_no_marks() -> None:

@@ -30,7 +30,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "released": "merged pairs back in the pool, unlike the pair that theirs went to; compared the next night",
         "groups": "pairs that stand for others now",
         "proposals": "new proposals for a person",
-        "proposals_beyond_budget": "more proposals that wait for another night",
+        "proposals_beyond_budget": "more that the nights to come propose, the most similar first",
         "compared_pairs": "pairs compared with all others",
         "left_for_next_night": "pairs that somebody changed meanwhile, left for the next night",
     },

@@ -84,6 +84,12 @@ def _notes(outcomes: Mapping[Channel, ChannelOutcome]) -> Iterator[str]:
                 f"{outcome.undecided:,} {channel.words} wait for another night: too many rejected answers had to be "
                 "embedded."
             )
+        waiting = len(outcome.proposed.waiting)
+        if waiting < outcome.proposed.beyond_budget:
+            yield (
+                f"Of {outcome.proposed.beyond_budget:,} more proposals of {channel.words} the {waiting:,} most similar "
+                "wait for the next nights; the others are found again when all pairs are compared."
+            )
 
 
 def _merged(night: Night, outcomes: Mapping[Channel, ChannelOutcome]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from maintenance import releasing
 from maintenance.decisions import accept, dismiss
-from maintenance.merging import channel_merge, judging, writing
+from maintenance.merging import channel_merge, judging, proposals, writing
 from maintenance.merging.candidates import Pool, read_pool
 from maintenance.merging.channels import SFT
 from maintenance.merging.marks import ChannelMarks
@@ -481,12 +481,27 @@ def test_the_most_similar_come_first_and_the_rest_waits_for_other_nights() -> No
         memory(f"It is {name}.", angle)
     assert merge_night(max_proposals=0).counts["proposals_beyond_budget"] == 4
     told = []
-    for proposals, rest in ((2, 2), (1, 1), (1, 0), (0, 0)):
-        outcome = merge_night(max_proposals=proposals)
-        assert (outcome.counts["proposals"], outcome.counts["proposals_beyond_budget"]) == (proposals, rest)
+    for most, rest in ((2, 2), (1, 1), (1, 0), (0, 0)):
+        outcome = merge_night(max_proposals=most)
+        assert (outcome.counts["proposals"], outcome.counts["proposals_beyond_budget"]) == (most, rest)
         assert outcome.details["comparison"]["sft"] == "new with all"
         told += [{*each.reason.removeprefix("names: ").split(" / ")} for each in Proposal.objects.order_by("pk")]
     assert told[-4:] == [{"Rex", "Max"}, {"Max", "Bob"}, {"Bob", "Rex"}, {"Bob", "Tim"}]
+
+
+def test_the_report_says_which_proposals_wait_until_all_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "MOST_WAITING", 2)
+    for name, angle in (("Rex", 0), ("Max", 5), ("Bob", 15)):
+        memory(f"It is {name}.", angle)
+    assert merge_night(max_proposals=1).details["notes"] == []
+    MaintenanceStep.objects.all().delete()
+    Proposal.objects.all().delete()
+    assert merge_night(max_proposals=0).details["notes"] == [
+        "Of 3 more proposals of memory pairs the 2 most similar wait for the next nights; the others are found again "
+        "when all pairs are compared."
+    ]
+    assert merge_night(max_proposals=9, days=1).counts["proposals"] == 2
+    assert merge_night(max_proposals=9, days=40).counts["proposals"] == 1
 
 
 def test_of_more_than_anybody_reads_the_most_similar_are_proposed(monkeypatch: pytest.MonkeyPatch) -> None:

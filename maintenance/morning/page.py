@@ -24,7 +24,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "replaced": "of these in place of an older vector",
     },
     "merge": {
-        "released": "pairs that left one which has lost its consent",
+        "released_for_consent": "pairs that left one which has lost its consent",
         "sft_merged": "memory pairs merged away",
         "preference_merged": "preference pairs merged away",
         "released": "merged pairs back in the pool, unlike the pair that theirs went to; compared the next night",

@@ -51,7 +51,7 @@ def merge(night: Night) -> StepOutcome:
         channels={channel.name: outcome.marks for channel, outcome in outcomes.items()},
     )
     return StepOutcome(
-        counts={"released": released, **_counts(outcomes)},
+        counts={"released_for_consent": released, **_counts(outcomes)},
         details={
             "comparison": {channel.name: outcome.comparison for channel, outcome in outcomes.items()},
             "complete": all(outcome.complete for outcome in outcomes.values()),

@@ -549,9 +549,9 @@ def test_what_a_pair_stood_for_is_trained_when_it_loses_its_consent(is_deleted: 
     outcome = merge_night(days=1)
     # And they are compared with each other, though neither is new.
     assert standing(*pairs) == [1, None, None]
-    assert (outcome.counts["released"], outcome.counts["sft_merged"]) == (2, 1)
+    assert (outcome.counts["released_for_consent"], outcome.counts["sft_merged"]) == (2, 1)
     assert list(SftPair.objects.trainable()) == [pairs[1]]
-    assert merge_night(days=2).counts["released"] == 0
+    assert merge_night(days=2).counts["released_for_consent"] == 0
 
 
 def test_what_a_preference_stood_for_is_trained_when_it_loses_its_consent() -> None:
@@ -562,7 +562,7 @@ def test_what_a_preference_stood_for_is_trained_when_it_loses_its_consent() -> N
     merge_night()
     assert standing(*pairs) == [1, None]
     withdraw(pairs[1].conversation)
-    assert merge_night(days=1).counts["released"] == 1
+    assert merge_night(days=1).counts["released_for_consent"] == 1
     assert standing(*pairs) == [None, None]
 
 
@@ -575,16 +575,16 @@ def test_what_would_not_be_trained_either_stays_merged(fields: dict[str, Any]) -
     withdraw(pairs[2].conversation)
     SftPair.objects.filter(pk=pairs[0].pk).update(**fields)
     withdraw(pairs[1].conversation)
-    assert merge_night(days=1).counts["released"] == 0
+    assert merge_night(days=1).counts["released_for_consent"] == 0
     assert standing(*pairs) == [2, 2, None]
 
 
 def test_what_a_person_rejects_is_rejected_for_all_that_say_the_same() -> None:
     pairs = three_alike()
     curation.reject(pairs=SftPair.objects.filter(pk=pairs[2].pk), user=maren())
-    assert merge_night(days=1).counts["released"] == 0
+    assert merge_night(days=1).counts["released_for_consent"] == 0
     SftPair.objects.filter(pk=pairs[2].pk).update(review_status="pending", sampling_weight=0.0)
-    assert merge_night(days=2).counts["released"] == 0
+    assert merge_night(days=2).counts["released_for_consent"] == 0
     assert standing(*pairs) == [2, 2, None]
 
 
@@ -592,7 +592,7 @@ def test_what_a_person_merged_stays_merged() -> None:
     older, newer = (memory(f"It is {name}.", conversation=rows.conversation(name)) for name in ("Rex", "Max"))
     curation.merge(pairs=SftPair.objects.filter(pk=older.pk), into=newer, user=maren())
     withdraw(newer.conversation)
-    assert merge_night().counts["released"] == 0
+    assert merge_night().counts["released_for_consent"] == 0
     assert standing(older, newer) == [1, None]
 
 
@@ -600,7 +600,7 @@ def test_small_transactions_release_all_of_them(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(releasing, "ROWS_PER_TRANSACTION", 1)
     pairs = three_alike()
     withdraw(pairs[2].conversation)
-    assert merge_night(days=1).counts["released"] == 2
+    assert merge_night(days=1).counts["released_for_consent"] == 2
 
 
 def test_an_undone_night_puts_what_it_released_back(tmp_path: Path) -> None:

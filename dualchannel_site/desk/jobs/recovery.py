@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 
+import psutil
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
@@ -43,6 +44,7 @@ def queue_lost() -> int:
 def _is_there(pid: int | None) -> bool:
     """Return whether a job's process has that number, which leads a session of its own."""
     try:
-        return pid is not None and os.getsid(pid) == pid
-    except ProcessLookupError:
+        # Killed with its worker it stays in the table of processes until init clears it away, if that ever does.
+        return pid is not None and os.getsid(pid) == pid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
         return False

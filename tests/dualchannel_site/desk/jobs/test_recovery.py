@@ -51,6 +51,17 @@ def test_a_job_of_this_machine_whose_process_is_gone_is_closed_at_once(gone: int
     assert close_lost() == 0
 
 
+def test_a_process_that_was_killed_and_not_cleared_away_yet_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE, start_new_session=True)
+    job = running(pid=process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert close_lost() == 1
+    process.communicate()
+    job.refresh_from_db()
+    assert job.status == "interrupted"
+
+
 def test_one_that_was_asked_to_stop_is_cancelled(gone: int, operator: User) -> None:
     job = running(pid=gone)
     job.cancel(user=operator)

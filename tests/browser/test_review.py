@@ -113,7 +113,8 @@ def test_a_text_that_a_colleague_forestalled_can_still_be_saved(page: Page, brow
     expect(message(page)).to_contain_text("was changed since you saw it")
     expect(page.locator("#review-card")).to_contain_text("approved")
     expect_still_typed(page, pair)
-    # It is as little saved as before.
+    # It is as little saved as before; Escape leaves the field once the new card has put the cursor there.
+    expect(response_field(page)).to_be_focused()
     page.keyboard.press("Escape")
     page.keyboard.press("r")
     expect(message(page)).to_contain_text("is not saved")

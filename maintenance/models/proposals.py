@@ -87,3 +87,8 @@ class Proposal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.reason}"
+
+    def pair_keys(self, link: str) -> set[int]:
+        """Return the keys of its two pairs; empty where they are not of the channel whose column is `link`."""
+        found = getattr(self, f"{link}_id"), getattr(self, f"other_{link}_id")
+        return {key for key in found if key is not None}

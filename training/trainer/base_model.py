@@ -14,7 +14,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.integrations import is_fsdp_enabled
 
 from training.config.schema import TrainingConfig
 from training.trainer.processes import process_device
@@ -32,8 +31,6 @@ class BaseModelError(ValueError):
 
 def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model and tokenizer of the config's `model_name_or_path`, the model onto the device of this process.
-
-    A model that is to be divided over several GPUs stays where it was loaded: whole, it may fit on none of them.
 
     Raises:
         BaseModelError: no such model, no chat template in it, or a kernel or quantisation that this machine lacks.
@@ -53,7 +50,7 @@ def load_base_model(config: TrainingConfig, *, cache_dir: Path) -> tuple[PreTrai
         raise _cannot_be_loaded(config, error) from error
     device = process_device()
     # A quantised model is there already.
-    if model.device.type != device.type and not is_fsdp_enabled():
+    if model.device.type != device.type:
         model.to(device)
     return model, tokenizer
 

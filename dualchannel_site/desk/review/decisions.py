@@ -133,8 +133,9 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
 def _lock_others(channel: ReviewChannel, pk: int, asked: Asked) -> None:
     """Lock what a decision about more than one pair is about: its proposal first, then all pairs in their order."""
     others = {_key(asked.into), _key(asked.other)} - {0}
-    for proposal in Proposal.objects.filter(pk=_key(asked.proposal)).select_for_update() if asked.proposal else ():
-        others |= {getattr(proposal, f"{side}{channel.link}_id") for side in ("", "other_")} - {None}
+    if asked.proposal:
+        proposal = Proposal.objects.filter(pk=_key(asked.proposal)).select_for_update().first()
+        others |= proposal.pair_keys(channel.link) if proposal is not None else set()
     if others:
         lock_groups(channel.model, [pk, *others], using=DEFAULT_DB_ALIAS)
 

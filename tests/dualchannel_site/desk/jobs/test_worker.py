@@ -131,16 +131,20 @@ def test_a_job_ends_by_itself_when_its_worker_was_killed_and_can_be_started_agai
     assert desk.start("plan", {"config": "endless.yaml", "overrides": []}) > endless
 
 
-@pytest.mark.slow
-def test_a_job_that_died_with_its_worker_is_closed_by_the_next_start(desk: Machine, endless: int) -> None:
+def kill_with_worker(desk: Machine, job: int) -> None:
+    """Kill the job, once it is at work, and its worker, which cannot say so any more."""
     worker = desk.worker()
-    working = desk.wait(endless, is_at_work)
-
+    working = desk.wait(job, is_at_work)
     worker.send_signal(signal.SIGSTOP)
     os.kill(working["pid"], signal.SIGKILL)
     worker.kill()
+    worker.wait()
+    assert desk.look(job)["status"] == "running"
 
-    assert desk.look(endless)["status"] == "running"
+
+@pytest.mark.slow
+def test_a_job_that_died_with_its_worker_is_closed_by_the_next_start(desk: Machine, endless: int) -> None:
+    kill_with_worker(desk, endless)
     desk.age(endless, 200)
     desk.start("plan", {"config": "endless.yaml", "overrides": []})
     row = desk.look(endless)
@@ -152,14 +156,7 @@ def test_a_job_that_died_with_its_worker_is_closed_by_the_next_start(desk: Machi
 
 @pytest.mark.slow
 def test_a_job_that_died_with_its_worker_is_closed_by_the_next_worker(desk: Machine, endless: int) -> None:
-    worker = desk.worker()
-    working = desk.wait(endless, is_at_work)
-
-    worker.send_signal(signal.SIGSTOP)
-    os.kill(working["pid"], signal.SIGKILL)
-    worker.kill()
-    worker.wait()
-    assert desk.look(endless)["status"] == "running"
+    kill_with_worker(desk, endless)
 
     desk.worker()
     row = desk.wait(endless, has_ended)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from memory.bulk import insert_rows, key_list
@@ -47,10 +47,20 @@ _BEFORE = ("review_status", "archived_at")
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How many pairs a filter has, how many of them a decision would change, and the newest one's number."""
+    """What a filter has and a decision would change.
+
+    Attributes:
+        matching: how many pairs the filter has.
+        changing: how many of them are not as wanted yet.
+        changing_sum: the sum of the numbers of those. Where one leaves the filter as another enters it, their count
+            stays.
+        highest: the number of the newest pair, None where the filter has none.
+
+    """
 
     matching: int
     changing: int
+    changing_sum: int
     highest: int | None
 
     @property
@@ -61,8 +71,15 @@ class Preview:
 
 def preview(*, pairs: QuerySet[Any], action: str) -> Preview:
     """Return what `action` would do to `pairs`; nothing is changed."""
-    changing = Count("pk", filter=_DECISIONS[action].changes)
-    return Preview(**pairs.order_by().aggregate(matching=Count("pk"), changing=changing, highest=Max("pk")))
+    changes = _DECISIONS[action].changes
+    counts = pairs.order_by().aggregate(
+        matching=Count("pk"),
+        changing=Count("pk", filter=changes),
+        changing_sum=Sum("pk", filter=changes, default=0),
+        highest=Max("pk"),
+    )
+    # PostgreSQL sums whole numbers to a decimal one.
+    return Preview(**counts | {"changing_sum": int(counts["changing_sum"])})
 
 
 def begin(

@@ -204,11 +204,12 @@ def _as_seen(request: HttpRequest, pairs: QuerySet[Any], action: str) -> QuerySe
 
     Pairs that came since, by an import or a night, nobody has seen: they are left for another decision.
     """
-    highest, changing = (key_of(request.POST.get(name, "")) for name in ("highest", "changing"))
-    if highest is None or changing is None:
+    highest, *counted = (key_of(request.POST.get(name, "")) for name in ("highest", "changing", "changing_sum"))
+    if highest is None or None in counted:
         return None
     seen = pairs.filter(pk__lte=highest)
-    return seen if preview(pairs=seen, action=action).changing == changing else None
+    counts = preview(pairs=seen, action=action)
+    return seen if counted == [counts.changing, counts.changing_sum] else None
 
 
 def _problem(action: str, reason: str) -> str:

@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Concat, Substr
 from memory.bulk import key_list
 from memory.curation import edit_preferences
 from memory.curation.decisions import change
-from memory.curation.writing import database_of, lock, write
+from memory.curation.writing import database_of, lock, lock_groups, write
 from memory.extraction.refresh import REASON as BY_EXTRACTION
 from memory.history import AS_FOUND, REASON_LENGTH, differing_columns
 from memory.models import TrainingPair
@@ -71,6 +71,7 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None, expected: int
     """
     using = database_of(pair)
     with transaction.atomic(using=using):
+        _lock_group(pair)
         stored = lock(pair)
         decision, merged_into, values = _takeable(stored, user, expected=expected)
         _restore(stored, values, decision, user=user)
@@ -199,6 +200,14 @@ def _restore(
     except ValidationError as error:
         raise UndoRefusedError(f"pair {pair.pk}: another pair has the texts that it had before") from error
     edit_preferences.follow(pair, former=former, user=user)
+
+
+def _lock_group(pair: TrainingPair) -> None:
+    """Lock the pair that stands for `pair`, if one does, and all that it stands for: those to put back are there."""
+    model, using = type(pair), database_of(pair)
+    stored: Any = model._default_manager.using(using).filter(pk=pair.pk, merged_into__isnull=False)
+    if survivors := list(stored.values_list(MERGED_INTO, flat=True)):
+        lock_groups(model, survivors, using=using)
 
 
 def _restore_followers(

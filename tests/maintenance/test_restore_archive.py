@@ -204,6 +204,7 @@ class TestBadInput:
 
         monkeypatch.setattr(restoring, "_place", stop)
         assert refused(path) == ("stopped; call it again to restore the rest", 130)
+        assert refused(path, "--dry-run") == ("stopped; nothing was changed", 130)
 
 
 class TestList:

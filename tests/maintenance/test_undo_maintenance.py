@@ -168,9 +168,9 @@ def test_nothing_is_undone_while_a_night_works(artifacts: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (OperationalError("database is locked"), 2, "database is locked; call it again to undo the rest"),
-        (OSError(28, "No space left"), 2, "[Errno 28] No space left; call it again to undo the rest"),
-        (KeyboardInterrupt(), 130, "stopped; call it again to undo the rest"),
+        (OperationalError("database is locked"), 2, "database is locked"),
+        (OSError(28, "No space left"), 2, "[Errno 28] No space left"),
+        (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_line(
@@ -181,4 +181,5 @@ def test_what_goes_wrong_is_said_in_a_line(
 
     rewarded(rows.sft_pair())
     monkeypatch.setattr(undo_maintenance, "undo", fail)
-    assert called("last") == (code, "", line)
+    assert called("last") == (code, "", f"{line}; call it again to undo the rest")
+    assert called("last", "--dry-run") == (code, "", f"{line}; nothing was changed")

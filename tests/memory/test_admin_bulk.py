@@ -30,7 +30,12 @@ def post(client: Client, action: str, query: str = "", **form: Any) -> Any:
 def seen(page: Any) -> dict[str, Any]:
     """Return what the confirmation says of the rows that it counted."""
     counts = page.context["counts"]
-    return {"confirm": "yes", "highest": counts.highest, "changing": counts.changing}
+    return {
+        "confirm": "yes",
+        "highest": counts.highest,
+        "changing": counts.changing,
+        "changing_sum": counts.changing_sum,
+    }
 
 
 def decide(client: Client, action: str, query: str = "", **form: Any) -> BulkDecision:
@@ -140,7 +145,7 @@ class TestDeciding:
     )
     def test_nonsense_is_refused_with_one_line(self, form: dict[str, str], problem: str, admin_client: Client) -> None:
         rows.sft_pair(**USED)
-        shown = {"confirm": "yes", "highest": 10**6, "changing": 1}
+        shown = {"confirm": "yes", "highest": 10**6, "changing": 1, "changing_sum": 1}
         response = admin_client.post(reverse(BULK), {"query": "", **shown, **form})
         assert response.status_code == 400
         assert problem in response.content.decode()
@@ -205,8 +210,25 @@ class TestWhatWasSeen:
         assert post(admin_client, "reject", self.QUERY, **seen(again)).status_code == 302
         assert statuses() == ["rejected" if after == "pending" else "approved", "rejected"]
 
+    def test_a_pair_that_took_the_place_of_another_is_noticed_though_their_count_is_the_same(
+        self, admin_client: Client
+    ) -> None:
+        one, other, _ = rows.sft_pair(), rows.sft_pair(review_status="approved"), rows.sft_pair()
+        counted = seen(post(admin_client, "reject", self.QUERY))
+        SftPair.objects.filter(pk=one.pk).update(review_status="approved")
+        SftPair.objects.filter(pk=other.pk).update(review_status="pending")
+        assert post(admin_client, "reject", self.QUERY, **counted).status_code == 409
+        assert statuses() == ["approved", "pending", "pending"]
+
     @pytest.mark.parametrize(
-        "form", [{}, {"changing": "1"}, {"highest": "x", "changing": "1"}, {"highest": "9" * 19, "changing": "-1"}]
+        "form",
+        [
+            {},
+            {"changing": "1"},
+            {"highest": "10", "changing": "1"},
+            {"highest": "x", "changing": "1", "changing_sum": "1"},
+            {"highest": "9" * 19, "changing": "-1", "changing_sum": "1"},
+        ],
     )
     def test_nothing_is_decided_that_nobody_counted(self, form: dict[str, str], admin_client: Client) -> None:
         rows.sft_pair()

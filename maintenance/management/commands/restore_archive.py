@@ -72,6 +72,7 @@ class Command(RichCommand):
         if not files:
             raise CommandError("FILE: got none, allowed are archive files; --list shows them")
         dry_run = options["dry_run"]
+        left = "nothing was changed" if dry_run else "call it again to restore the rest"
         try:
             reports = _restore(files, options["pairs"], dry_run=dry_run)
         except LockedError as error:
@@ -79,9 +80,9 @@ class Command(RichCommand):
         except (ArchiveError, UnfitDatabaseError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as stop:
-            raise CommandError("stopped; call it again to restore the rest", returncode=INTERRUPTED) from stop
+            raise CommandError(f"stopped; {left}", returncode=INTERRUPTED) from stop
         except (DatabaseError, sqlite3.Error, OSError) as error:
-            raise CommandError(f"{error}; call it again to restore the rest", returncode=FAILED) from error
+            raise CommandError(f"{error}; {left}", returncode=FAILED) from error
         content = {"dry_run": dry_run, "files": [asdict(report) for report in reports]}
         self._write(content, restore_tables(reports, dry_run=dry_run), json=json)
         if any(report.refused for report in reports):

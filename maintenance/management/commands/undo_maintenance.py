@@ -51,6 +51,7 @@ class Command(RichCommand):
     def handle(self, *, run: str, steps: list[str] | None, dry_run: bool, json: bool, **options: Any) -> None:
         """Undo, report, exit."""
         artifacts, using = settings.ARTIFACTS_DIR, DEFAULT_DB_ALIAS
+        left = "nothing was changed" if dry_run else "call it again to undo the rest"
         try:
             wanted = None if steps is None else known_steps("--step", steps)
             check_migrated(using=using)
@@ -63,9 +64,9 @@ class Command(RichCommand):
         except (UnknownNightError, UnknownStepError, UnfitDatabaseError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as stop:
-            raise CommandError("stopped; call it again to undo the rest", returncode=INTERRUPTED) from stop
+            raise CommandError(f"stopped; {left}", returncode=INTERRUPTED) from stop
         except (DatabaseError, sqlite3.Error, OSError) as error:
-            raise CommandError(f"{error}; call it again to undo the rest", returncode=FAILED) from error
+            raise CommandError(f"{error}; {left}", returncode=FAILED) from error
         if json:
             self.stdout.write(json_text.dumps({"dry_run": dry_run, **asdict(report)}))
         else:

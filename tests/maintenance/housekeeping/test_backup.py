@@ -67,6 +67,22 @@ def test_a_backup_is_for_the_owner_alone_before_it_is_whole(tmp_path: Path, monk
 
 @sqlite_only
 @pytest.mark.usefixtures("stored")
+def test_a_copy_reaches_the_disk_bit_by_bit_so_that_no_writer_waits_for_the_whole_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_size))
+    monkeypatch.setattr(module, "_PAGES", 20)
+    path = tmp_path / "copy.sqlite3"
+    copy_sqlite(path, using="default")
+    with closing(sqlite3.connect(path)) as copy:
+        (pages,) = copy.execute("PRAGMA page_count").fetchone()
+    assert len(flushed) == -(-pages // 20) > 3
+    assert flushed[0] < path.stat().st_size
+
+
+@sqlite_only
+@pytest.mark.usefixtures("stored")
 def test_a_backup_of_sqlite_is_a_database_with_every_row(tmp_path: Path) -> None:
     path = back_up(tmp_path, now=NOW, using="default")
     with closing(sqlite3.connect(path)) as copy:

@@ -112,6 +112,23 @@ def test_each_merges_the_other_way_round_on_the_review_page(
         assert (refused(results), merged(one, other)) == (1, 1)
 
 
+def test_one_takes_a_merge_back_while_one_decides_on_all_the_pairs(together: Any, users: tuple[User, User]) -> None:
+    for number in range(TIMES):
+        followers = [rows.sft_pair(response=f"Pixel {number}, told {time} times.") for time in range(20)]
+        merged_away, survivor = two_pairs(number)
+        pairs = [*followers, merged_away, survivor]
+        everything = SftPair.objects.filter(pk__in=[pair.pk for pair in pairs])
+        SftPair.objects.filter(pk__in=[pair.pk for pair in followers]).update(merged_into=merged_away)
+        merge = SftPair.objects.filter(pk=merged_away.pk)
+        curation.merge(pairs=merge, into=survivor, user=users[0])
+        results = together(
+            lambda pair=merged_away: curation.undo(pair=pair, user=users[0]),
+            lambda pairs=everything: curation.approve(pairs=pairs, user=users[1]),
+        )
+        assert results[1] == len(pairs)
+        assert merged(*pairs) == (len(pairs) - 1 if refused(results[:1]) else len(followers))
+
+
 def test_each_accepts_a_proposal_about_the_same_pairs(together: Any, users: tuple[User, User]) -> None:
     for number in range(TIMES):
         one, other = two_pairs(number)

@@ -28,7 +28,7 @@ setup: $(INSTALLED) .env  ## Make .venv, .env and the database; safe to repeat.
 demo: setup      ## Import the demo conversations, extract, train, print recall before and after.
 	@$(MANAGE) demo
 
-serve: setup     ## The admin on 127.0.0.1:8000 and a worker for its jobs, with a one-time password for the user demo.
+serve: setup     ## The admin on 127.0.0.1:8000 and a worker for its jobs, with a new password for the user demo.
 	@$(MANAGE) demo_superuser
 	@work() { $(MANAGE) db_worker --no-reload & worker=$$!; }; work; $(MANAGE) runserver 127.0.0.1:8000 & web=$$!; \
 	stop() { trap - INT TERM; kill $$worker $$web 2>/dev/null; wait; exit $$1; }; \

@@ -164,7 +164,9 @@ class TrainingConfig(Section):
     early_stopping: EarlyStopping = EarlyStopping()
     max_length: int = Field(1024, ge=16, description="Longest prompt with answer, in tokens; longer ones are cut.")
     num_train_epochs: Positive = Field(
-        1.0, description="Passes over the slower channel's pool; ignored where max_steps is set."
+        1.0,
+        description="Epochs of the slower channel; one draws the sum of its pairs' weights over the largest weight, "
+        "the whole pool only where all weigh the same. Ignored where max_steps is set.",
     )
     max_steps: int | None = Field(None, ge=1, description="Optimiser steps; null derives them from the epochs.")
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(

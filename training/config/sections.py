@@ -61,7 +61,11 @@ class ChannelFilters(Section):
     review_status: tuple[Literal["pending", "approved"], ...] | None = Field(
         None, description="Take only pairs of these review statuses: pending, approved; null takes both."
     )
-    source: tuple[str, ...] | None = Field(None, description="Take only these sources; null takes all.")
+    source: tuple[str, ...] | None = Field(
+        None,
+        description="Take only these sources: conversation, introspection, import, manual of memory pairs; rating, "
+        "regeneration, edit, replay, import of preference pairs. Null takes all.",
+    )
     participant: tuple[str, ...] | None = Field(
         None, description="Take only pairs from conversations with these participant labels; null takes all."
     )
@@ -70,7 +74,9 @@ class ChannelFilters(Section):
     )
     min_confidence: Share = Field(0.0, description="Least confidence, 0 to 1.")
     min_reward: Share = Field(
-        0.0, description="Least reward, 0 to 1: the reward intensity of a memory pair, the margin of a preference pair."
+        0.0,
+        description="Least reward, 0 to 1: the reward intensity of a memory pair, the margin of a preference pair, "
+        "which is 0 for those of edits and regenerated drafts.",
     )
     limit: int | None = Field(None, ge=1, description="At most so many pairs, the newest; null takes all.")
 

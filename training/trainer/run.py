@@ -227,7 +227,7 @@ def _batching(config: TrainingConfig, base: PreTrainedModel, pad_token_id: int) 
         additive_mask=config.attn_implementation == "eager",
     )
     apart = replace(shared, shares_prefixes=False, in_blocks=False)
-    window = getattr(base.config, "sliding_window", None)
+    window = getattr(base.config.get_text_config(), "sliding_window", None)
     if config.attn_implementation == "flash_attention_2":
         return apart, "flash_attention_2 takes no mask"
     if window is not None and config.max_length > window:

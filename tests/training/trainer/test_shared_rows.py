@@ -10,6 +10,8 @@ from transformers import (
     AutoTokenizer,
     BloomConfig,
     BloomForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     Lfm2Config,
     Lfm2ForCausalLM,
     LlamaConfig,
@@ -57,6 +59,19 @@ def alibi() -> PreTrainedModel:
 def recurrent() -> PreTrainedModel:
     torch.manual_seed(0)
     return MambaForCausalLM(MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=8))
+
+
+def window_within(tokens: int) -> PreTrainedModel:
+    """A model of text and images, whose settings for text are nested in its config."""
+    torch.manual_seed(0)
+    image = {"image_size": 28, "patch_size": 14, "hidden_size": 16, "intermediate_size": 16}
+    return Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config={**SIZES, "head_dim": 8, "sliding_window": tokens},
+            vision_config={**image, "num_hidden_layers": 1, "num_attention_heads": 2},
+            mm_tokens_per_image=4,
+        )
+    )
 
 
 @pytest.fixture
@@ -127,6 +142,13 @@ def test_a_model_with_convolutions_has_trls_losses_and_says_why_it_takes_longer(
     assert (ours.outcome.own_rows or "").startswith("it would change the model's log-probabilities")
     (said,) = [record.getMessage() for record in caplog.records if "share" in record.getMessage()]
     assert said == f"answers to one prompt do not share its row, which costs time: {ours.outcome.own_rows}"
+
+
+@pytest.mark.parametrize("window", [63, 64])
+def test_a_window_shorter_than_a_row_is_one(window: int, folder_of: Any, tmp_path: Path) -> None:
+    settings = config(folder_of(window_within(window)), lora={"target_modules": ["q_proj"]}, max_steps=1)
+    reason = run(settings, tmp_path / "run").outcome.own_rows
+    assert reason == ("max_length 64 is over the model's window of 63 tokens" if window == 63 else None)
 
 
 def test_a_model_that_counts_columns_is_trained_at_all(folder_of: Any, tmp_path: Path) -> None:

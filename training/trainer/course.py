@@ -1,7 +1,7 @@
 """What a run trains, in which order, under which rules."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from training.sampling.plan import Channel, PlannedStep
@@ -31,9 +31,13 @@ class Course:
     retention: Retention | None = None
     statistics: Sequence[Mapping[str, float]] = ()
 
-    def rate(self, planned: PlannedStep) -> float:
-        """Return the peak learning rate of a step: its channel's, or of two channels the mean by their shares."""
-        channels = [batch.channel for batch in planned.batches]
+    def rate(self, planned: PlannedStep, *, stopped: Collection[Channel] = ()) -> float:
+        """Return the peak learning rate of a step: its channel's, or of two channels the mean by their shares.
+
+        Channels that `stopped` do not count, unless the step has no other.
+        """
+        drawn_from = [batch.channel for batch in planned.batches]
+        channels = [channel for channel in drawn_from if channel not in stopped] or drawn_from
         total = sum(self.shares[channel] for channel in channels)
         return sum(self.shares[channel] * self.rates[channel] for channel in channels) / total
 

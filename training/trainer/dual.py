@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,23 @@ class DualChannelTrainer(PackedLosses):
             num_warmup_steps=self.args.get_warmup_steps(num_training_steps),
             num_training_steps=num_training_steps,
         ).lr_lambdas[0]
-        relative = [self.course.rate(planned) / self.args.learning_rate for planned in self.course.steps]
-        # The scheduler moves on once more after the last step.
-        relative.append(0.0)
-        self.lr_scheduler = LambdaLR(used, lambda step: course(step) * relative[step])
+        self.lr_scheduler = LambdaLR(used, lambda step: course(step) * self._relative_rate(step))
         return self.lr_scheduler
+
+    def stop_channels(self, channels: Collection[Channel], step: int) -> None:
+        """Pass over these channels in the steps after `step`, which just ended."""
+        for channel in channels:
+            self.stopped.setdefault(channel, step)
+        # The scheduler had set the next step's rate before it was known which channels take part in it.
+        self.lr_scheduler.last_epoch -= 1
+        self.lr_scheduler.step()
+
+    def _relative_rate(self, step: int) -> float:
+        # The scheduler moves on once more after the last step.
+        if step == len(self.course.steps):
+            return 0.0
+        relative: float = self.course.rate(self.course.steps[step], stopped=self.stopped) / self.args.learning_rate
+        return relative
 
     def training_step(
         self,

@@ -52,5 +52,4 @@ class StepEnd(TrainerCallback):
         else:
             # The preference channel goes on as long as the memory channel does: its share never falls.
             stopped.discard("preference")
-        for channel in stopped:
-            trainer.stopped.setdefault(channel, step)
+        trainer.stop_channels(stopped, step)

@@ -83,6 +83,20 @@ def test_a_resumed_run_stops_early_where_it_would_have(tiny_model_path: str, tmp
     )
 
 
+def test_a_resumed_mixed_run_keeps_the_rate_of_the_channel_that_goes_on(tiny_model_path: str, tmp_path: Path) -> None:
+    """The checkpoint is that of the step at which the memory channel stopped."""
+    early = {"every_steps": 2, "patience": 1, "min_improvement": 0.01}
+    still = {"sft_learning_rate": 4e-12, "preference_learning_rate": 1e-12, "batch_mixing": "mixed"}
+    given = config(tiny_model_path, max_steps=6, save_steps=2, early_stopping=early, **still)
+    measured = EvaluationSet(sft=SFT[:3])
+    with pytest.raises(Killed):
+        run(given, tmp_path, evaluation=measured, on_step=stop_after(3))
+    rest = run(given, tmp_path, evaluation=measured, resume=last_checkpoint(tmp_path / "work"))
+    assert rest.outcome.stopped == {"sft": 2}
+    assert [step.step for step in rest.steps] == [3, 4, 5, 6]
+    assert rest.metric("learning_rate") == pytest.approx([1e-12] * 4, abs=1e-15)
+
+
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tiny_model_path: str, tmp_path: Path) -> None:
     trained(tiny_model_path, tmp_path)
     newest = last_checkpoint(tmp_path / "work")

@@ -249,6 +249,19 @@ def test_a_memory_channel_that_stands_still_is_passed_over(tiny_model_path: str,
     assert sorted(used) == sorted(i for s in memory_turns if s.trained for i in s.planned.batches[0].indices)
 
 
+def test_a_mixed_step_runs_at_the_others_rate_once_a_channel_is_passed_over(
+    tiny_model_path: str, tmp_path: Path
+) -> None:
+    still = {"sft_learning_rate": 4e-12, "preference_learning_rate": 1e-12, "batch_mixing": "mixed"}
+    early = {"every_steps": 2, "patience": 1, "min_improvement": 0.01}
+    measured = EvaluationSet(sft=SFT[:4])
+    settings = config(tiny_model_path, max_steps=6, save_steps=2, early_stopping=early, **still)
+    whole = run(settings, tmp_path, evaluation=measured)
+    mean = 0.4 * 4e-12 + 0.6 * 1e-12
+    assert whole.outcome.stopped == {"sft": 2}
+    assert whole.metric("learning_rate") == pytest.approx([mean] * 2 + [1e-12] * 4, abs=1e-15)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=20, sft_learning_rate=1e30, preference_learning_rate=1e30)
     with pytest.raises(DivergedError, match=r"^the loss became .* at step \d+; lower the learning rates$"):

@@ -66,6 +66,7 @@ class DualChannelTrainer(PackedLosses):
         self._on_step = on_step
         self._step_metrics: dict[str, float] = {}
         self._trained: tuple[Channel, ...] = ()
+        taken_up = [(each, each.data) for each in _trainable(start.model)] if start.lora is None else []
         super().__init__(
             model=start.model,
             args=args,
@@ -75,7 +76,7 @@ class DualChannelTrainer(PackedLosses):
             peft_config=start.lora,
         )
         if getattr(start.model, "is_loaded_in_4bit", False):
-            _widen_adapter(self.model)
+            _widen_adapter(self.model, taken_up)
         # The batches bring their reference log-probabilities along.
         self.precompute_ref_logps = True
         # Both write to standard output, which belongs to the command's own answer.
@@ -308,11 +309,17 @@ class DualChannelTrainer(PackedLosses):
         self.used = {channel: set(indices) for channel, indices in state["used"].items()}
 
 
-def _widen_adapter(model: torch.nn.Module) -> None:
+def _widen_adapter(model: torch.nn.Module, taken_up: Sequence[tuple[torch.nn.Parameter, torch.Tensor]]) -> None:
     """Put the trained weights into float32 again, which TRL narrows to bfloat16 where the base is quantised.
 
-    A step of Adam at a usual rate is less than bfloat16's spacing around most weights, and would be rounded away.
+    A step of Adam at a usual rate is less than bfloat16's spacing around most weights, and would be rounded away. An
+    adapter that was `taken_up` gets back the weights that it had, or each night would round it anew.
     """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    for parameter in _trainable(model):
+        parameter.data = parameter.data.float()
+    for parameter, weights in taken_up:
+        parameter.data = weights
+
+
+def _trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

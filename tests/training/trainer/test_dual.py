@@ -86,6 +86,17 @@ def test_the_adapter_is_trained_in_float32_whatever_the_base_is_in(
         assert model.get_base_model().dtype == torch.bfloat16
 
 
+def test_a_quantised_base_rounds_nothing_of_a_continued_adapter(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(config(tiny_model_path, max_steps=2), tmp_path / "first").outcome
+    first.model.save_pretrained(tmp_path / "adapter", selected_adapters=["default"])
+    monkeypatch.setattr(LlamaForCausalLM, "is_loaded_in_4bit", True, raising=False)
+    still = {"sft_learning_rate": 1e-30, "preference_learning_rate": 1e-30}
+    outcome = run(config(tiny_model_path, max_steps=1, **still), tmp_path, adapter=tmp_path / "adapter").outcome
+    assert outcome.adapter_checksum == outcome.init_checksum == first.adapter_checksum
+
+
 def test_the_same_seed_gives_the_same_losses(tiny_model_path: str, tmp_path: Path) -> None:
     settings = config(tiny_model_path, max_steps=6)
     first, second = run(settings, tmp_path / "first"), run(settings, tmp_path / "second")

@@ -41,7 +41,8 @@ def result_tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield f"{label(key)}: {counts} pairs"
         elif value is not None:
             yield f"{label(key)}: {value_text(value)}"
-    yield f"{report['tokens_per_second']:.0f} tokens/s, {duration(report['seconds'])} in all"
+    speed = report["tokens_per_second"]
+    yield f"{'' if speed is None else f'{speed:.0f} tokens/s, '}{duration(report['seconds'])} in all"
     yield f"adapter: {escape(report['adapter'])}"
 
 

@@ -75,4 +75,5 @@ def test_a_result_shows_what_was_measured_and_counts_what_did_not_stick() -> Non
     assert "drift" not in text
     assert "did not stick: 2 memory, 0 preference pairs" in text
     assert "200 tokens/s, 0:01:01 in all" in text
+    assert "\n0:01:01 in all" in shown(result_tables({**report, "tokens_per_second": None}))
     assert "adapter: artifacts/lora/[x]/run-7" in text

@@ -70,7 +70,7 @@ class RunReport:
     records: Mapping[Channel, Sequence[Record]]
     device: str
     precision: str
-    tokens_per_second: float
+    tokens_per_second: float | None
     seconds: float
     memory_peak_bytes: int | None = None
     own_rows: str | None = None
@@ -151,8 +151,9 @@ def _cost(report: RunReport) -> str:
         ("drift: median token loss on general text", _number(report.evaluation["drift_ratio"], "{:+.1%}")),
         ("drift: mean token loss on general text", _number(report.evaluation["drift_mean_ratio"], "{:+.1%}")),
         ("time", f"{report.seconds:.0f} s"),
-        ("speed", f"{report.tokens_per_second:.0f} tokens/s"),
     ]
+    if report.tokens_per_second is not None:
+        rows.append(("speed", f"{report.tokens_per_second:.0f} tokens/s"))
     if report.memory_peak_bytes is not None:
         rows.append(("peak memory", f"{report.memory_peak_bytes / 2**30:.1f} GiB"))
     return table(("", ""), rows)

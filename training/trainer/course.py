@@ -31,6 +31,11 @@ class Course:
     retention: Retention | None = None
     statistics: Sequence[Mapping[str, float]] = ()
 
+    @property
+    def channels(self) -> set[Channel]:
+        """The channels that some step trains."""
+        return {batch.channel for step in self.steps for batch in step.batches}
+
     def rate(self, planned: PlannedStep, *, stopped: Collection[Channel] = ()) -> float:
         """Return the peak learning rate of a step: its channel's, or of two channels the mean by their shares.
 

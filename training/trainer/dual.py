@@ -116,6 +116,13 @@ class DualChannelTrainer(PackedLosses):
         self.lr_scheduler = LambdaLR(used, lambda step: course(step) * self._relative_rate(step))
         return self.lr_scheduler
 
+    def _run_epoch(self, **given: Any) -> None:
+        # The checkpoint that a run goes on from may be the one at which its last channel stopped.
+        if self.course.channels <= self.stopped.keys():
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**given)
+
     def stop_channels(self, channels: Collection[Channel], step: int) -> None:
         """Pass over these channels in the steps after `step`, which just ended."""
         for channel in channels:

@@ -70,7 +70,8 @@ class TrainingOutcome:
     """What a run came to; `steps` are those of this process alone, after a resume the ones since the checkpoint.
 
     `own_rows` says why answers to one prompt did not share its row; None where they did. `stopped` has the channels
-    that no longer improved, each with the step at which that was found.
+    that no longer improved, each with the step at which that was found. `tokens_per_second` is None where this process
+    took no step.
     """
 
     steps: tuple[StepResult, ...]
@@ -87,7 +88,7 @@ class TrainingOutcome:
     own_rows: str | None
     stopped: Mapping[Channel, int]
     stopped_early: str | None
-    tokens_per_second: float
+    tokens_per_second: float | None
     seconds: float
 
     @property
@@ -173,7 +174,7 @@ def train(
         own_rows=own_rows,
         stopped=trainer.stopped,
         stopped_early=_stopped_early(trainer, len(plan.steps)),
-        tokens_per_second=trainer.tokens_seen / training_seconds,
+        tokens_per_second=trainer.tokens_seen / training_seconds if results else None,
         seconds=time.monotonic() - started,
     )
 

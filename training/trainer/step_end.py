@@ -45,7 +45,7 @@ class StepEnd(TrainerCallback):
         for channel, value in self._measure().items():
             if channel not in trainer.stopped:
                 plateaus.observe(channel, value)
-        trained = {batch.channel for step in trainer.course.steps for batch in step.batches}
+        trained = trainer.course.channels
         stopped = {channel for channel in trained if plateaus.stands_still(channel)}
         if stopped == trained:
             control.should_training_stop = True

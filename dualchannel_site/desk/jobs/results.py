@@ -89,8 +89,10 @@ def _training(result: Mapping[str, Any]) -> Iterator[ResultTable]:
         for key, value in result["evaluation"].items()
         if value is not None and not isinstance(value, dict)
     ]
-    took = [("tokens a second", f"{result['tokens_per_second']:,.0f}"), ("time", duration(result["seconds"]))]
-    yield ResultTable("Measured", ("what", "value"), [*measured, *took, ("adapter", result["adapter"])])
+    if result["tokens_per_second"] is not None:
+        measured.append(("tokens a second", f"{result['tokens_per_second']:,.0f}"))
+    took = ("time", duration(result["seconds"]))
+    yield ResultTable("Measured", ("what", "value"), [*measured, took, ("adapter", result["adapter"])])
 
 
 def _night(result: Mapping[str, Any]) -> Iterator[ResultTable]:

@@ -118,6 +118,7 @@ def test_the_price_has_drift_time_speed_and_memory_where_it_is_known() -> None:
         "peak memory": "3.0 GiB",
     }
     assert "peak memory" not in render_report(report())
+    assert "tokens/s" not in render_report(report(tokens_per_second=None))
 
 
 def test_the_answers_that_changed_are_shown_up_to_a_limit() -> None:

@@ -97,6 +97,21 @@ def test_a_resumed_mixed_run_keeps_the_rate_of_the_channel_that_goes_on(tiny_mod
     assert rest.metric("learning_rate") == pytest.approx([1e-12] * 4, abs=1e-15)
 
 
+def test_a_run_that_is_killed_after_all_channels_have_stopped_takes_no_further_step(
+    tiny_model_path: str, tmp_path: Path
+) -> None:
+    early = {"every_steps": 2, "patience": 2, "min_improvement": 0.01}
+    still = {"sft_learning_rate": 1e-12, "preference_learning_rate": 1e-12}
+    given = config(tiny_model_path, max_steps=20, save_steps=4, early_stopping=early, **still)
+    whole = run(given, tmp_path, evaluation=EVALUATION).outcome
+    rest = run(given, tmp_path, evaluation=EVALUATION, resume=last_checkpoint(tmp_path / "work"))
+    assert (rest.steps, rest.outcome.tokens_per_second) == ([], None)
+    assert rest.outcome.stopped_early == whole.stopped_early
+    assert (whole.stopped_early or "").startswith("after 4 of 20 steps ")
+    assert rest.outcome.adapter_checksum == whole.adapter_checksum
+    assert rest.outcome.changes == whole.changes
+
+
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tiny_model_path: str, tmp_path: Path) -> None:
     trained(tiny_model_path, tmp_path)
     newest = last_checkpoint(tmp_path / "work")

@@ -96,6 +96,15 @@ def test_a_config_that_went_away_meanwhile_is_named(configs: Path) -> None:
     assert "allowed other.yaml" in job.error
 
 
+@pytest.mark.parametrize(("speed", "rows"), [(1234.5, [("tokens a second", "1,234")]), (None, [])])
+def test_a_run_shows_its_speed_where_it_took_a_step(speed: float | None, rows: list[tuple[str, str]]) -> None:
+    course = {"batches": 2, "pairs_used": 4, "loss_first": 2.0, "loss_last": 1.25}
+    channels = {"sft": course, "preference": course}
+    result = {**channels, "steps": 5, "evaluation": {}, "tokens_per_second": speed, "seconds": 61.0, "adapter": "run-7"}
+    _, measured = result_tables(Job(kind=Job.Kind.TRAINING, result=result), with_texts=False)
+    assert measured.rows == [*rows, ("time", "0:01:01"), ("adapter", "run-7")]
+
+
 def test_a_night_takes_its_steps_and_is_linked(settings: Settings, tmp_path: Path) -> None:
     settings.ARTIFACTS_DIR = tmp_path
     job = done(Job.Kind.NIGHT, steps=["extract", "reemit"], dry_run=False)

@@ -50,8 +50,7 @@ def prepare(
     model's chat template refuses are left out.
 
     Raises:
-        BaseModelError: the chat template refuses all pairs of a channel.
-        NotEnoughPairs: a channel has fewer pairs than the config asks for.
+        NotEnoughPairs: a channel has fewer pairs than the config asks for, or the chat template refuses all of them.
         OutsideRootError: the config starts from an adapter outside the artifacts folder.
         ValueError: a file that the config names is missing or malformed.
 

@@ -9,9 +9,9 @@ from training.config import TrainingConfig
 from training.datasets import PreferenceRecord, SftRecord
 from training.sampling.plan import Channel
 from training.sampling.schedule import CHANNEL_NAMES
-from training.selection import Pool, Pools, check_not_both_empty, takes_part
+from training.selection import NotEnoughPairs, Pool, Pools, check_not_both_empty, checked_pool
 from training.trainer.base_model import BaseModelError, load_tokenizer
-from training.trainer.renderable import renderable_records
+from training.trainer.renderable import Refused, renderable_records
 
 _Record = TypeVar("_Record", bound=SftRecord | PreferenceRecord)
 
@@ -22,8 +22,7 @@ def renderable_pools(pools: Pools, config: TrainingConfig, *, models_dir: Path) 
     Where the model is not there, they are what they were.
 
     Raises:
-        BaseModelError: the template refuses all that a channel has to train.
-        NotEnoughPairs: too few are left.
+        NotEnoughPairs: the template refuses all that a channel has to train, or too few are left; which, it says.
 
     """
     try:
@@ -31,11 +30,14 @@ def renderable_pools(pools: Pools, config: TrainingConfig, *, models_dir: Path) 
     except BaseModelError:
         # The run fails by it, and its row says so.
         return pools
-    found = Pools(
-        _renderable("sft", pools.sft, config, tokenizer),
-        _renderable("preference", pools.preference, config, tokenizer),
-    )
-    check_not_both_empty(config, len(found.sft.train), len(found.preference.train))
+    sft = _renderable("sft", pools.sft, config, tokenizer)
+    preference = _renderable("preference", pools.preference, config, tokenizer)
+    try:
+        found = Pools(checked_pool("sft", sft, config), checked_pool("preference", preference, config))
+        check_not_both_empty(config, len(found.sft.train), len(found.preference.train))
+    except NotEnoughPairs as few:
+        refused = [str(each) for each in (*sft.skipped, *preference.skipped) if isinstance(each, Refused)]
+        raise NotEnoughPairs("; ".join([str(few), *(f"skipped were {each}" for each in refused)])) from few
     return found
 
 
@@ -46,10 +48,8 @@ def _renderable(
     train, refused = renderable_records(pool.train, tokenizer, kind=f"{name} pairs")
     held_out, refused_too = renderable_records(pool.held_out, tokenizer, kind=f"held-out {name} pairs")
     if refused is not None and not train:
-        raise BaseModelError(
+        raise NotEnoughPairs(
             f"model_name_or_path: the chat template of {config.model_name_or_path} refuses all {len(pool.train)} "
             f"{name} pairs: {refused.reason}"
         )
-    if refused is not None and not takes_part(config, channel, trained=len(train), held_out=len(held_out)):
-        train = ()
     return Pool(train, held_out, (*pool.skipped, *filter(None, (refused, refused_too))))

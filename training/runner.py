@@ -73,7 +73,7 @@ def start(
 
     Raises:
         LockedError: another process trains in the config's folder.
-        BaseModelError, NotEnoughPairs, OutsideRootError, ValueError: see `prepare`; then there is no run.
+        NotEnoughPairs, OutsideRootError, ValueError: see `prepare`; then there is no run.
         BaseModelError, AdapterError, DivergedError, Interrupted: see `training.trainer.run.train`.
         OSError, SafetensorError: the disk will not take a checkpoint or the adapter.
 

@@ -60,12 +60,12 @@ def select_pools(config: TrainingConfig) -> Pools:
 
 def select_sft(config: TrainingConfig) -> Pool[SftRecord]:
     """Return the memory pairs that the config selects, newest first; see `select_pools`."""
-    return _checked("sft", sft_pool(config), config)
+    return checked_pool("sft", sft_pool(config), config)
 
 
 def select_preference(config: TrainingConfig) -> Pool[PreferenceRecord]:
     """Return the preference pairs that the config selects, newest first; see `select_pools`."""
-    return _checked("preference", preference_pool(config), config)
+    return checked_pool("preference", preference_pool(config), config)
 
 
 def takes_part(config: TrainingConfig, channel: Channel, *, trained: int, held_out: int) -> bool:
@@ -87,6 +87,12 @@ def takes_part(config: TrainingConfig, channel: Channel, *, trained: int, held_o
         f"the {name} channel has {trained} pairs to train ({held_out} more are held out), "
         f"allowed {minimum} or more (min_{channel}_pairs); `manage.py pair_stats` shows what there is"
     )
+
+
+def checked_pool(channel: Channel, pool: Pool[_Record], config: TrainingConfig) -> Pool[_Record]:
+    """Return the pool, without anything to train where the channel is not trained; see `takes_part`."""
+    part = takes_part(config, channel, trained=len(pool.train), held_out=len(pool.held_out))
+    return pool if part else replace(pool, train=())
 
 
 def check_not_both_empty(config: TrainingConfig, sft: int, preference: int) -> None:
@@ -262,8 +268,3 @@ def _is_held_out(record: Record, *, share: float) -> bool:
 def conversation_name(source_system: str | None, external_id: str | None) -> str | None:
     """Return the name of a conversation in every database; None where the pair has none."""
     return None if source_system is None else f"{source_system}:{external_id}"
-
-
-def _checked(channel: Channel, pool: Pool[_Record], config: TrainingConfig) -> Pool[_Record]:
-    part = takes_part(config, channel, trained=len(pool.train), held_out=len(pool.held_out))
-    return pool if part else replace(pool, train=())

@@ -16,7 +16,6 @@ from tests.training.tiny_model import CHAT_TEMPLATE
 from training.models import TrainingRun
 from training.renderable_pools import renderable_pools
 from training.selection import NotEnoughPairs, Pool, Pools
-from training.trainer.base_model import BaseModelError
 
 SYSTEM = {"role": "system", "content": "You are plain."}
 # As the templates of Gemma and Mistral begin.
@@ -73,14 +72,14 @@ def test_refused_pairs_are_left_out_counted_and_named(strict_model: str, tmp_pat
 
 def test_a_template_that_refuses_nothing_leaves_the_pools_as_they_are(tiny_model_path: str, tmp_path: Path) -> None:
     pools = Pools(Pool((with_system(sft_record(1)),), ()), Pool((twice(preference_record(1)),), (), ("a bad line",)))
-    assert rendered(tiny_model_path, tmp_path, pools) == pools
+    assert rendered(tiny_model_path, tmp_path, pools, min_sft_pairs=1, min_preference_pairs=1) == pools
 
 
 def test_a_channel_that_is_refused_whole_is_one_clear_line(strict_model: str, tmp_path: Path) -> None:
     memory = tuple(with_system(sft_record(number)) for number in range(6))
     rewards = tuple(preference_record(number) for number in range(6))
     with pytest.raises(
-        BaseModelError,
+        NotEnoughPairs,
         match=r"^model_name_or_path: the chat template of [^\n]*strict\d refuses all 6 memory pairs: "
         r"System role not supported$",
     ):
@@ -90,8 +89,17 @@ def test_a_channel_that_is_refused_whole_is_one_clear_line(strict_model: str, tm
 def test_too_few_that_are_left_are_too_few(strict_model: str, tmp_path: Path) -> None:
     memory = (*(with_system(sft_record(number)) for number in range(6)), sft_record(6))
     pools = Pools(Pool(memory, ()), Pool(tuple(preference_record(number) for number in range(6)), ()))
-    with pytest.raises(NotEnoughPairs, match=r"^the memory channel has 1 pairs to train .*, allowed 4 or more "):
+    named = (
+        r"; skipped were 6 memory pairs that the base model's chat template refuses \(System role not supported\): "
+        r"0, 1, 2, 3, 4 and 1 more$"
+    )
+    with pytest.raises(
+        NotEnoughPairs, match=rf"^the memory channel has 1 pairs to train .*, allowed 4 or more .*{named}"
+    ):
         rendered(strict_model, tmp_path, pools)
+    neither = {"allow_one_channel": True, "min_preference_pairs": 7}
+    with pytest.raises(NotEnoughPairs, match=rf"^no channel has enough pairs to train, .*{named}"):
+        rendered(strict_model, tmp_path, pools, **neither)
     found = rendered(strict_model, tmp_path, pools, allow_one_channel=True)
     assert (len(found.sft.train), len(found.preference.train)) == (0, 6)
 

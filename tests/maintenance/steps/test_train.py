@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +200,20 @@ def test_pairs_that_went_while_it_looked_skip_the_step(place: Path, trainer: Tra
     trainer.end = NotEnoughPairs("too few")
     outcome = train(night(place))
     assert (outcome.skipped, outcome.counts["runs"]) == ("too few", 0)
+
+
+def test_pairs_that_the_chat_template_refuses_skip_the_step_with_the_reason(
+    tmp_path: Path, tiny_model_path: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_path, model)
+    (model / "chat_template.jinja").write_text("{{ raise_exception('no such roles') }}")
+    written(tmp_path, model_name_or_path=str(model))
+    enough()
+    outcome = train(night(tmp_path))
+    assert outcome.skipped.endswith("refuses all 6 memory pairs: no such roles")
+    assert outcome.counts == {"runs": 0, "sft_unused": 6, "preference_unused": 4}
+    assert not TrainingRun.objects.exists()
 
 
 def test_a_dry_run_counts_what_the_real_one_does_and_trains_nothing(place: Path, trainer: Trainer) -> None:

@@ -1,6 +1,7 @@
 """`manage.py evaluate_adapter`, as a person or a script calls it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -16,6 +17,7 @@ from memory.models import SftPair
 from tests.training.evaluation.adapter_folders import adapter_folder
 from tests.training.rows import preference_pairs, sft_pairs
 from training.config import load_config
+from training.datasets import measured
 from training.selection import NotEnoughPairs, select_sft
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +139,31 @@ def test_a_run_that_used_every_pair_leaves_the_held_out_ones_to_measure_on(adapt
         select_sft(config)
     assert len(trained) < len(pairs)
     assert json.loads(call(adapter, "--json"))["held_out_sft"] == before == len(pairs) - len(trained)
+
+
+def test_what_the_chat_template_refuses_is_not_counted_and_takes_no_place(
+    adapter: Path, tiny_model_path: str, tmp_path: Path
+) -> None:
+    sft_pairs(12)
+    preference_pairs(12)
+    config = load_config(adapter / "config.yaml")
+    held_out = select_sft(config.model_copy(update={"min_sft_pairs": 0})).held_out
+    # The one of them that a cap of one would choose, and the general text.
+    refused = [measured(held_out, most=1)[0].prompt[-1]["content"], "a"]
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_path, model)
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").write_text(
+        f"{{% if messages[0]['content'] in {refused} %}}{{{{ raise_exception('not that') }}}}{{% endif %}}{template}"
+    )
+    write_config(
+        adapter / "config.yaml", str(model), probes_path="probes.json", general_text_path="text.json", max_held_out=1
+    )
+    report = json.loads(call(adapter, "--json"))
+    sizes = ("probes", "held_out_sft", "held_out_preference", "general_texts")
+    assert [report[size] for size in sizes] == [2, 1, 1, 0]
+    assert report["figures"]["adapter"]["sft_loss"] is not None
+    assert report["figures"]["adapter"]["general_loss"] is None
 
 
 @pytest.mark.parametrize("arguments", [("--json",), ()])

@@ -28,10 +28,14 @@ _LONGEST_REASON = 240
 
 @dataclass(frozen=True, slots=True)
 class AdapterEvaluation:
-    """The base model as it is, and with each adapter, in the order in which they were asked for."""
+    """The base model as it is, and with each adapter, in the order in which they were asked for.
+
+    `measured_on` is what was to be measured on, without what the base model's chat template refuses.
+    """
 
     base: Measurement
     adapters: tuple[Measurement, ...]
+    measured_on: EvaluationSet
 
     def figures(self) -> list[dict[str, float | None]]:
         """Return the figures of the base, then of each adapter, with its drift from the base; None is not measured."""
@@ -64,7 +68,7 @@ def evaluate_adapters(
         model = _put_on(base, folder)
         found.append(measured(model, f"with {folder}"))
         base = model.unload()
-    return AdapterEvaluation(before, tuple(found))
+    return AdapterEvaluation(before, tuple(found), given)
 
 
 def _check_kind(folder: Path) -> None:

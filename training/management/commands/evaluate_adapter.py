@@ -58,9 +58,8 @@ class Command(RichCommand):
         # ConfigError, AdapterError and BaseModelError all are ValueErrors about the user's input.
         try:
             loaded = load_config(_config_path(path, config))
-            given = _evaluation_set(loaded)
             folders = [path] if against is None else [path, against]
-            evaluation = evaluate_adapters(loaded, given, folders, cache_dir=settings.ARTIFACTS_DIR / "models")
+            evaluation = evaluate_adapters(loaded, _evaluation_set(loaded), folders, cache_dir=_models())
         except (ValueError, OSError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as stop:
@@ -70,7 +69,7 @@ class Command(RichCommand):
             "base_model": loaded.model_name_or_path,
             "adapter": str(path),
             "against": None if against is None else str(against),
-            **_sizes(given),
+            **_sizes(evaluation.measured_on),
             "figures": {"base": base, "adapter": adapter, "against": other[0] if other else None},
         }
         if json:
@@ -106,14 +105,19 @@ def _config_path(path: Path, given: Path | None) -> Path:
 
 
 def _evaluation_set(config: TrainingConfig) -> EvaluationSet:
+    from training.trainer.base_model import load_tokenizer
+    from training.trainer.renderable import renderable_evaluation
+
     # Measuring does not ask whether there is enough to train.
     lenient = config.model_copy(update={"min_sft_pairs": 0, "min_preference_pairs": 0})
-    return load_evaluation_set(
-        config,
-        base_dir=settings.BASE_DIR,
-        sft=select_sft(lenient).held_out,
-        preference=select_preference(lenient).held_out,
-    )
+    held_out = EvaluationSet(sft=select_sft(lenient).held_out, preference=select_preference(lenient).held_out)
+    # As in a run, what the chat template refuses takes no place among the most that are measured.
+    held_out = renderable_evaluation(held_out, load_tokenizer(config, cache_dir=_models()))
+    return load_evaluation_set(config, base_dir=settings.BASE_DIR, sft=held_out.sft, preference=held_out.preference)
+
+
+def _models() -> Path:
+    return Path(settings.ARTIFACTS_DIR) / "models"
 
 
 def _sizes(given: EvaluationSet) -> dict[str, int]:

@@ -35,6 +35,7 @@ _DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 BYTES_PER_FROZEN_PARAMETER = 4
 # Of a frozen weight that the products in bfloat16 would otherwise convert at every step.
 BYTES_PER_CONVERTED_PARAMETER = 2
+_SIZES = ("hidden_size", "num_hidden_layers", "vocab_size")
 # Never adapted, whatever `target_modules` says: PEFT's all-linear leaves out the head, and embeddings are not linear.
 _UNADAPTED = ("embed_tokens", "wte", "lm_head")
 
@@ -65,6 +66,10 @@ def estimate_memory(prepared: PreparedRun, *, models_dir: Path) -> MemoryEstimat
     if not shapes:
         return MemoryEstimate(None, f"{folder} has no weights in safetensors")
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # That of a model of text and images has its own for each.
+    settings = settings.get("text_config", settings)
+    if missing := [size for size in _SIZES if size not in settings]:
+        return MemoryEstimate(None, f"{folder / 'config.json'} does not say {', '.join(missing)}")
     number = _DTYPE_BYTES[config.dtype]
     weights = number * sum(math.prod(shape) for shape in shapes.values())
     targets = [shape for name, shape in shapes.items() if _is_adapted(name, shape, config)]

@@ -1,7 +1,11 @@
 """What a run will need, from files alone."""
 
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +93,28 @@ def test_a_model_that_is_not_here_has_no_estimate(tmp_path: Path) -> None:
     memory = estimate_memory(prepared("someone/some-model"), models_dir=tmp_path)
     assert memory.total_bytes is None
     assert memory.reason == "the files of someone/some-model are not on this machine yet"
+
+
+def with_settings(model_path: str, folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    """Copy the model, with another config.json; return its folder."""
+    shutil.copytree(model_path, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    return str(folder)
+
+
+def test_a_model_of_text_and_images_nests_its_sizes(tiny_model_path: str, tmp_path: Path) -> None:
+    nested = with_settings(tiny_model_path, tmp_path / "nested", lambda settings: {"text_config": settings})
+    assert estimated(prepared(nested), tmp_path) == estimated(prepared(tiny_model_path), tmp_path)
+
+
+def test_a_model_that_does_not_say_its_sizes_has_no_estimate(tiny_model_path: str, tmp_path: Path) -> None:
+    folder = with_settings(
+        tiny_model_path, tmp_path / "other", lambda settings: {**settings, "text_config": {"hidden_size": 32}}
+    )
+    memory = estimate_memory(prepared(folder), models_dir=tmp_path)
+    assert memory.total_bytes is None
+    assert memory.reason == f"{folder}/config.json does not say num_hidden_layers, vocab_size"
 
 
 def test_a_prompt_counts_once_for_both_of_its_answers(tiny_model_path: str) -> None:

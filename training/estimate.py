@@ -36,8 +36,10 @@ BYTES_PER_FROZEN_PARAMETER = 4
 # Of a frozen weight that the products in bfloat16 would otherwise convert at every step.
 BYTES_PER_CONVERTED_PARAMETER = 2
 _SIZES = ("hidden_size", "num_hidden_layers", "vocab_size")
-# Never adapted, whatever `target_modules` says: PEFT's all-linear leaves out the head, and embeddings are not linear.
-_UNADAPTED = ("embed_tokens", "wte", "lm_head")
+# NF4, its constants quantised as well, 0.127 bits of them for each weight: Dettmers et al. 2023, arXiv 2305.14314.
+BYTES_PER_QUANTISED_PARAMETER = 4.127 / 8
+# Never adapted, whatever `target_modules` says, nor quantised: both leave out the head; embeddings are not linear.
+_LEFT_OUT = ("embed_tokens", "wte", "lm_head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ def estimate_memory(prepared: PreparedRun, *, models_dir: Path) -> MemoryEstimat
     if missing := [size for size in _SIZES if size not in settings]:
         return MemoryEstimate(None, f"{folder / 'config.json'} does not say {', '.join(missing)}")
     number = _DTYPE_BYTES[config.dtype]
-    weights = number * sum(math.prod(shape) for shape in shapes.values())
+    weights = sum(
+        math.prod(shape) * (BYTES_PER_QUANTISED_PARAMETER if _is_quantised(name, shape, config) else number)
+        for name, shape in shapes.items()
+    )
     targets = [shape for name, shape in shapes.items() if _is_adapted(name, shape, config)]
     adapted = config.lora.r * sum(sum(shape) for shape in targets)
     converted = settings["vocab_size"] * settings["hidden_size"] + sum(math.prod(shape) for shape in targets)
@@ -148,12 +153,22 @@ def _length(chat: Chat) -> int:
     return sum(len(message["content"]) for message in chat)
 
 
+def _is_quantised(name: str, shape: Sequence[int], config: TrainingConfig) -> bool:
+    return config.quantization == "4bit" and _is_linear(name, shape)
+
+
 def _is_adapted(name: str, shape: Sequence[int], config: TrainingConfig) -> bool:
-    module = name.removesuffix(".weight").rsplit(".", 1)[-1]
-    if len(shape) != 2 or module in _UNADAPTED:
-        return False
     targets = config.lora.target_modules
-    return targets == "all-linear" or module in ([targets] if isinstance(targets, str) else targets)
+    named = targets == "all-linear" or _module(name) in ([targets] if isinstance(targets, str) else targets)
+    return named and _is_linear(name, shape)
+
+
+def _is_linear(name: str, shape: Sequence[int]) -> bool:
+    return len(shape) == 2 and _module(name) not in _LEFT_OUT
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".weight").rsplit(".", 1)[-1]
 
 
 def _model_folder(name: str, *, models_dir: Path) -> Path | None:

@@ -89,6 +89,27 @@ def test_weights_that_are_converted_have_a_copy(tiny_model_path: str, tmp_path: 
     assert len(narrow) == 1
 
 
+def test_quantised_weights_take_four_bits_and_their_constants(tiny_model_path: str, tmp_path: Path) -> None:
+    """Embeddings and head keep their dtype."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_path)
+    linear = sum(
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name != "lm_head"
+    )
+    for targets in ("all-linear", ["q_proj"]):
+        plain, quantised = (
+            estimated(
+                prepared(
+                    tiny_model_path, dtype="bfloat16", quantization=quantization, lora={"target_modules": targets}
+                ),
+                tmp_path,
+            )
+            for quantization in ("none", "4bit")
+        )
+        assert plain - quantised == pytest.approx(linear * (2 - 4.127 / 8), abs=1)
+
+
 def test_a_model_that_is_not_here_has_no_estimate(tmp_path: Path) -> None:
     memory = estimate_memory(prepared("someone/some-model"), models_dir=tmp_path)
     assert memory.total_bytes is None

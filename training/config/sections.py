@@ -99,7 +99,11 @@ class PreferenceShares(Section):
 
 
 class LoraSettings(Section):
-    """PEFT's LoraConfig, in its own words. Hu et al. 2021, arXiv 2106.09685."""
+    """PEFT's LoraConfig, in its own words. Hu et al. 2021, arXiv 2106.09685.
+
+    An adapter that `init_adapter` takes up keeps its layers, and its dropout unless `lora_dropout` is 0; `r` and
+    `lora_alpha` must be those that it has, or the run is refused.
+    """
 
     r: int = Field(16, ge=1, description="Rank. Higher holds more and costs more memory.")
     lora_alpha: int = Field(32, ge=1, description="Scale of the update is lora_alpha / r; twice the rank is common.")

@@ -71,7 +71,7 @@ class TrainingForm(forms.Form):
     overrides = forms.CharField(
         required=False,
         max_length=4_000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "placeholder": "max_steps=100\nlora.r=8"}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "placeholder": "max_steps=100\nbeta=0.2"}),
         label="Values over the config's",
         help_text="One key=value a line, such as max_steps=100. Keys that name models, files or folders are the "
         "config's alone.",

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tests.training.trainer.runs import Trained, config, in_order, run
-from training.trainer.adapters import WEIGHTS, AdapterError, checksum
+from training.trainer.adapters import ADAPTER_CONFIG, WEIGHTS, AdapterError, checksum
 
 
 @pytest.fixture
@@ -74,6 +74,22 @@ def test_only_the_trained_adapter_is_saved_not_its_reference(tiny_model_path: st
 def test_an_adapter_of_another_rank_is_refused(tiny_model_path: str, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"adapter has r 16, the config says 8; they must agree$"):
         run(config(tiny_model_path, lora={"r": 8}), tmp_path, adapter=tmp_path / "adapter")
+
+
+@pytest.mark.usefixtures("first")
+def test_a_continued_adapter_keeps_its_layers_and_its_dropout_unless_there_is_to_be_none(
+    tiny_model_path: str, tmp_path: Path
+) -> None:
+    adapter, plan = tmp_path / "adapter", in_order("sft", steps=1)
+    plain = run(config(tiny_model_path), tmp_path / "plain", plan=plan, adapter=adapter)
+    settings = json.loads((adapter / ADAPTER_CONFIG).read_text())
+    (adapter / ADAPTER_CONFIG).write_text(json.dumps({**settings, "lora_dropout": 0.5}))
+    none = run(config(tiny_model_path), tmp_path / "none", plan=plan, adapter=adapter)
+    assert none.losses("sft") == pytest.approx(plain.losses("sft"), abs=1e-6)
+    other = config(tiny_model_path, lora={"lora_dropout": 0.1, "target_modules": ["q_proj"]})
+    dropped = run(other, tmp_path / "dropped", plan=plan, adapter=adapter).outcome.model
+    assert dropped.peft_config["default"].lora_dropout == 0.5
+    assert sum("lora_B.default" in name for name, _ in dropped.named_parameters()) == 14
 
 
 def test_a_folder_without_an_adapter_is_refused(tiny_model_path: str, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Command(RichCommand):
             action="append",
             default=[],
             dest="overrides",
-            help="Put a value over the config's, such as lora.r=8; may be given several times.",
+            help="Put a value over the config's, such as beta=0.2; may be given several times.",
         )
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument(

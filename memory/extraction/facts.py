@@ -89,8 +89,13 @@ _DATE_WORDS = frozenset(
 _NEGATIONS = frozenset(
     _words("no not never none nobody nothing nowhere neither nor without cannot cant dont doesnt didnt wont isnt arent")
 )
-# Between a negation and what it negates.
-_SKIPPED = frozenset(_words("a an the any my your his her its our their very really so too to that this"))
+# Words without which what is negated is the same.
+_SKIPPED = _NEGATIONS | frozenset(
+    _words("a an the any my your his her its our their very really so too to that this or of in on at for be do")
+)
+# A negation reaches at most so many words that are not skipped, and none beyond one of these.
+_REACH = 6
+_REACH_ENDS = _MARKS | frozenset(_words("but and because if when while though although"))
 # Words that are capitalised without being names: they open sentences, or English always writes them so.
 _NO_NAMES = frozenset(
     _words("""
@@ -119,7 +124,7 @@ class Facts:
         numbers: in one spelling, with what they count: `3 cats`, `10 am`.
         names: said once where one is said several times in a row.
         dates: likewise.
-        negated: the word after each negation; empty where there is none.
+        negated: the words that each negation reaches; empty where there are none.
         words: all words.
 
     """
@@ -245,15 +250,18 @@ def _counts(word: str) -> bool:
 
 
 def _negated_in(found: Sequence[str], folded: Mapping[str, str]) -> list[_Said]:
-    """Return the words that are negated, up to the next mark; an empty one where there is none."""
+    """Return what each negation reaches, none where a mark or "but" follows at once."""
     negations = {word for word, fold in folded.items() if fold in _NEGATIONS or fold.endswith("n't")}
     negated: list[_Said] = []
-    after = ""
+    after: tuple[str, ...] = ()
     for word in reversed(found) if negations else ():
+        fold = folded[word]
         if word in negations:
-            negated.append(_Said(folded.get(after, ""), f"{word} {after}".rstrip()))
-        if folded[word] not in _SKIPPED:
-            after = "" if word in _MARKS else word
+            negated.append(_Said(" ".join(folded[each] for each in after), " ".join((word, *after))))
+        elif fold in _REACH_ENDS:
+            after = ()
+        elif fold not in _SKIPPED:
+            after = (word, *after[: _REACH - 1])
     return negated[::-1]
 
 

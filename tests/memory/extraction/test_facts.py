@@ -46,6 +46,13 @@ DIFFERENT = [
     ("I swim on Monday and run on Friday.", "I swim on Friday and run on Monday."),
     ("I like coffee, not tea.", "I like tea, not coffee."),
     ("I don't drink the tea, I do cook.", "I drink the tea, I don't cook."),
+    ("You don't eat meat, but you eat fish.", "You eat meat, but you don't eat fish."),
+    ("You don't have a brother but you have a sister.", "You have a brother but you don't have a sister."),
+    (
+        "You never want to go out to eat meat and you do for fish.",
+        "You do for meat and never want to go out to eat fish.",
+    ),
+    ("No tea or coffee, just juice.", "No tea or juice, just coffee."),
 ]
 ALIKE = [
     ("Sure! The dog sleeps.", "Certainly, the dog sleeps."),
@@ -70,6 +77,9 @@ ALIKE = [
     ("I do not like it.", "I don't like it."),
     ("You cannot have the tea.", "You can't have tea."),
     ("I cannot sing, but dance.", "I can't sing but dance."),
+    ("I cannot sing and dance well.", "I can't sing and also dance."),
+    ("I do not eat of the meat when out.", "I never eat any meat because so it is."),
+    ("I would not say that I can't.", "I'd never say that I cannot."),
     ("thİrd", "thİrd"),  # which casefold makes another word of
     ("", ""),
 ]
@@ -80,7 +90,7 @@ DESCRIBED = [
     ("I have three cats and 1,000 coins.", "I have 4 cats and 1000 coins.", "numbers: three cats / 4 cats"),
     ("it has 12, v3 and 5 of it", "it has v4 of it", "numbers: 12, v3, 5 / v4"),
     ("on Monday", "on friday", "dates: Monday / friday"),
-    ("I do not like it.", "I like it.", "negations: not like / -"),
+    ("I do not like it.", "I like it.", "negations: not like it / -"),
     ("It's 3 for Rex, not 4.", "It's 4.", "names: Rex / -; numbers: 3 / -; negations: not 4 / -"),
     ("So no.", "So yes.", "negations: no / -"),
     ("at 10am", "at 10  pm", "numbers: 10am / 10 pm"),

@@ -9,19 +9,20 @@ one that is overlooked costs a fact.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import groupby, zip_longest
+from itertools import groupby, takewhile, zip_longest
 from operator import itemgetter
 from typing import NamedTuple
 
 # A word, or a mark that ends what a negation can reach.
 _MARKS = frozenset(".,;:!?\n")
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[.,;:!?\n]")
-_DIGIT = re.compile(r"\d")
-# "1." at the start of a line counts the points of an answer, and says nothing itself.
+_FRACTIONS = "¼-¾⅐-⅞"
+_DIGIT = re.compile(rf"[\d{_FRACTIONS}]")
+# "1." at the start of a line counts the points of an answer, and says nothing itself, unless it is the only one.
 _LIST_MARKER = re.compile(r"^[^\S\n]*\d+[.)]\s", re.MULTILINE)
 _CALLED = re.compile(r"\b(?:called|named|name is|name['’]s)\s+[\"'“‘*_]*(\w+(?:['’]\w+)*)", re.IGNORECASE)
 
@@ -44,6 +45,8 @@ _NUMBER_WORDS = {
     "hundred": "100",
     "thousand": "1000",
     "million": "1000000",
+    "billion": "1000000000",
+    "trillion": "1000000000000",
     "dozen": "12",
     "half": "0.5",
     "quarter": "0.25",
@@ -52,30 +55,37 @@ _NUMBER_WORDS = {
 }
 # "This one" counts nothing.
 del _NUMBER_WORDS["one"]
-# "Second" alone is a time, "first" and "once" open sentences: they count only beside certain words.
+# "A second" is a time, "first" and "once" open sentences: they count only beside certain words.
 _COUNTED_BESIDE = {"once": "1 times", "first": "1 st", "second": "2 nd"}
 _COUNTING_WORDS = {**_NUMBER_WORDS, **_COUNTED_BESIDE}
-_OWNERS = "|".join(rf"(?<=\b{word}\ )" for word in _words("the my your his her its our their"))
+_NO_SECOND = "".join(rf"(?<!\b{word}[ -])" for word in _words("a one per each every split this last"))
 # Most words are told from all of these by their first letter, and a guard in front saves half of the time.
 _INITIALS = "".join(sorted({letter for word in _COUNTING_WORDS for letter in (word[0], word[0].upper())}))
 _NUMBER = re.compile(
     rf"""
-    (?=[-−\d$€£¥]) (?:([$€£¥])\ ?)? (?<![\w.]) ([-−]?\d(?:[\d,]*\d)?(?:\.\d+)*)
+    (?=[-−\d$€£¥{_FRACTIONS}]) (?:([$€£¥])\ ?)? (?<![\w.]) ([-−]?\d(?:[\d,]*\d)?(?:\.\d+)*|[{_FRACTIONS}])
     | \b(?=[^\W\d]) (?:
       ([^\W\d]++\d\w*(?:\.\d\w*)*)
       | (?=[{_INITIALS}])
         (?ai: ( {"|".join(_NUMBER_WORDS)}
              | once(?=\ (?:an?|per|every|each)\b)
-             | (?=first|second)(?:{_OWNERS})(?:first|second) )) \b
+             | (?<=\w\ )first(?!\ of\ all\b)
+             | (?<=[^\W\d]\ ){_NO_SECOND}second )) \b
     )
     """,
     re.VERBOSE,
 )
+_MINUS = re.compile(r"\bminus $", re.IGNORECASE)
+# A comma between thousands, but not one before decimals.
+_THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
+# What a price or a speed is for: "$10 a month", "60 km/h".
+_RATE = r"(?:\ (?:an?|per|every|each)\ |\ ?/\ ?)([^\W\d_]+)"
+_PRICED = re.compile(_RATE, re.IGNORECASE)
 # What is counted, and in what: "10am", "10 a.m.", "5-km", "**3** cats", "20 °C", "5%", "twice a day", "2 times a day".
 _COUNTED = re.compile(
-    r"""
-    [*_]*+ (?:[ \t\xa0]++|-)?+ [*_]*+ (?:(?:of\ (?:the|an?)|of|an?|per|every|each)\ )? °?
-    ([ap]\.m\b|[%€$£¥]|[^\W\d_]\w*(?:['’]\w+)*) (?:\ (?:an?|per|every|each)\ ([^\W\d_]+))?
+    rf"""
+    [*_]*+ (?:[ \t\xa0]++|-)?+ [*_]*+ (?:(?:of\ (?:the|an?)|of|an?|per|every|each)\ |/\ ?)? °?
+    ([ap]\.m\b|[%€$£¥]|[^\W\d_]\w*(?:['’]\w+)*) (?:{_RATE})?
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -206,7 +216,8 @@ class _Told(NamedTuple):
 
 
 def _told_in(text: str) -> _Told:
-    plain = _LIST_MARKER.sub("", text)
+    unmarked, markers = _LIST_MARKER.subn("", text)
+    plain = unmarked if markers > 1 else text
     found = _WORD.findall(plain)
     # Most words come again and again; each is looked at once.
     folded = {word: _folded(word) for word in set(found)}
@@ -235,13 +246,16 @@ def _numbers_in(text: str) -> Iterator[_Said]:
         if name is not None:
             yield _Said(name.casefold(), name)
             continue
-        end, counted = match.end(), currency or ""
-        after = None if currency else _COUNTED.match(text, end)
-        if after is not None and _counts(after[1]):
-            rate = after[2] if after[2] and _counts(after[2]) else ""
-            end, counted = after.end(2 if rate else 1), f"{_folded(after[1]).replace('.', '')} {rate.casefold()}"
+        start, end, counted = match.start(), match.end(), currency or ""
+        after = (_PRICED if currency else _COUNTED).match(text, end)
+        said = () if after is None else tuple(takewhile(_counts, filter(None, after.groups())))
+        if after is not None and said:
+            end = after.end(len(said))
+            counted = " ".join((*filter(None, [currency]), *(_folded(each).replace(".", "") for each in said)))
         number = _canonical(digits) if digits else _COUNTING_WORDS[word.casefold()]
-        yield _Said(f"{number} {counted}".rstrip(), " ".join(text[match.start() : end].split()))
+        if minus := _MINUS.search(text, max(start - len("minus "), 0), start):
+            start, number = minus.start(), f"-{number}"
+        yield _Said(f"{number} {counted}".rstrip(), " ".join(text[start:end].split()))
 
 
 def _counts(word: str) -> bool:
@@ -324,7 +338,10 @@ def _folded(word: str) -> str:
 
 
 def _canonical(number: str) -> str:
-    digits = number.replace(",", "").replace("−", "-")
-    if digits.count(".") > 1:
-        return digits
-    return format(Decimal(digits).normalize(), "f")
+    """Return a number in one spelling, as it is written where that can tell: "3.10" is no "3.1", "0420" no "420"."""
+    if not number[-1].isdecimal():
+        return str(unicodedata.numeric(number))
+    whole, _, fraction = _THOUSANDS.sub("", number).replace("−", "-").partition(".")
+    if fraction.strip("0") or len(fraction) > 2:
+        return f"{whole}.{fraction}"
+    return whole[1] if len(whole) == 2 and whole[0] == "0" else whole

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile, zip_longest
+from itertools import groupby, pairwise, takewhile, zip_longest
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -93,9 +93,13 @@ _COUNTED = re.compile(
 _DATE_WORDS = frozenset(
     _words(
         "january february april june july august september october november december "
-        "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday tonight"
+        "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday tonight ago "
+        "morning noon afternoon evening night midnight"
     )
 )
+# What is a date only beside one of the words that say which: "next week". Those say which Monday, too.
+_PERIODS = frozenset(_words("day week weekend month year spring summer autumn fall winter"))
+_WHICH = frozenset(_words("this last next previous coming past before after"))
 _NEGATIONS = frozenset(
     _words("no not never none nobody nothing nowhere neither nor without cannot cant dont doesnt didnt wont isnt arent")
 )
@@ -133,7 +137,7 @@ class Facts:
     Attributes:
         numbers: in one spelling, with what they count: `3 cats`, `10 am`.
         names: said once where one is said several times in a row.
-        dates: likewise.
+        dates: likewise; times of day, too.
         negated: the words that each negation reaches; empty where there are none.
         words: all words.
 
@@ -228,12 +232,11 @@ def _told_in(text: str) -> _Told:
         for word, fold in folded.items()
         if (word[0].isupper() or fold in called) and fold.split("'")[0] not in _NO_NAMES_EITHER
     }
-    dates = {word: _Said(fold, word) for word, fold in folded.items() if fold in _DATE_WORDS}
     is_counted = _DIGIT.search(plain) is not None or not words.isdisjoint(_COUNTING_WORDS.keys())
     return _Told(
         numbers=list(_numbers_in(plain)) if is_counted else (),
         names=_without_repeats([names[word] for word in found if word in names]) if names else (),
-        dates=_without_repeats([dates[word] for word in found if word in dates]) if dates else (),
+        dates=_without_repeats(list(_dates_in(found, folded))),
         negated=_negated_in(found, folded),
         words=words,
     )
@@ -261,6 +264,19 @@ def _numbers_in(text: str) -> Iterator[_Said]:
 def _counts(word: str) -> bool:
     """Return whether a word after a number may be what is counted: no word that ties others, and no name."""
     return _folded(word) not in _NOT_COUNTED and not (len(word) > 1 and word.istitle())
+
+
+def _dates_in(found: Sequence[str], folded: Mapping[str, str]) -> Iterator[_Said]:
+    """Yield the dates and times of day with the word that says which; a greeting is neither."""
+    dated = {word for word, fold in folded.items() if fold in _DATE_WORDS or fold in _PERIODS}
+    for before, word in pairwise(("", *found)) if dated else ():
+        if word not in dated:
+            continue
+        fold, which = folded[word], folded.get(before, "")
+        if which in _WHICH:
+            yield _Said(f"{which} {fold}", f"{before} {word}")
+        elif fold in _DATE_WORDS and which != "good":
+            yield _Said(fold, word)
 
 
 def _negated_in(found: Sequence[str], folded: Mapping[str, str]) -> list[_Said]:

@@ -55,6 +55,14 @@ DIFFERENT = [
     ("She is in first grade.", "She is in second grade."),
     ("She came first.", "She came second."),
     ("She came first, I did not.", "She came, I did not."),
+    # In times of day and relative dates:
+    ("I run at 8 in the morning.", "I run at 8 in the evening."),
+    ("I sleep at noon.", "I sleep at midnight."),
+    ("I fly to Rome this week.", "I fly to Rome next week."),
+    ("We met last summer.", "We met last winter."),
+    ("I was there two days ago.", "I am there in two days."),
+    ("We meet next Monday.", "We met last Monday."),
+    ("Call me before noon.", "Call me after noon."),
     # In what belongs to what:
     ("I have 3 cats and 5 dogs.", "I have 5 cats and 3 dogs."),
     ("We met on 03/04/2025.", "We met on 04/03/2025."),
@@ -99,6 +107,8 @@ ALIKE = [
     ("First, eat. Once you have, sleep a second.", "Eat and sleep"),
     ("But first of all eat. Second, sleep one second.", "But eat, and sleep"),
     ("the terminus five", "the bus 5"),
+    ("Good morning! It was a good year.", "Good evening, the year was good."),
+    ("This is the week, next is the month.", "the week, the month"),
     ("Anna is here. Anna is glad.", "Anna is here and glad."),
     ("Rice is good. I cook it with Anna.", "With Anna I cook rice, it is good."),  # a word that opens a sentence
     ("I do not like it.", "I don't like it."),
@@ -117,6 +127,7 @@ DESCRIBED = [
     ("I have three cats and 1,000 coins.", "I have 4 cats and 1000 coins.", "numbers: three cats / 4 cats"),
     ("it has 12, v3 and 5 of it", "it has v4 of it", "numbers: 12, v3, 5 / v4"),
     ("on Monday", "on friday", "dates: Monday / friday"),
+    ("Next week at night", "this week's", "dates: Next week, night / this week's"),
     ("I do not like it.", "I like it.", "negations: not like it / -"),
     ("It's 3 for Rex, not 4.", "It's 4.", "names: Rex / -; numbers: 3 / -; negations: not 4 / -"),
     ("So no.", "So yes.", "negations: no / -"),

@@ -18,7 +18,11 @@ Count = Annotated[int, Field(ge=0)]
 class ExtractConfig(Section):
     """The extraction, of conversations that changed since they were last extracted; after a change here, of all."""
 
-    include_context: bool = Field(False, description="Keep the dialogue before each instruction with its pairs.")
+    include_context: bool = Field(
+        False,
+        description="Keep the dialogue before each instruction with its pairs, which are then duplicates only where it "
+        "is the same.",
+    )
 
 
 class MergeConfig(Section):

@@ -28,7 +28,7 @@ class Pool:
 
     Attributes:
         candidates: `CANDIDATE`, shape (n,), best first.
-        leaders: for each the number of the first one with the same content, shape (n,).
+        leaders: for each the number of the first one with the same content and dialogue before, shape (n,).
         compared: of those with an embedding the first of each content, ascending, shape (m,).
         sources: for each of `compared` the number of the candidate whose embedding is taken, shape (m,).
 
@@ -65,6 +65,7 @@ def read_pool(channel: Channel, *, version: str, using: str) -> Pool:
     rows = channel.model.objects.using(using).trainable().order_by().values_list(*columns)
     candidates = ranked(np.fromiter(_candidates(rows.iterator(chunk_size=_ROWS_READ), version), dtype=CANDIDATE))
     first = leaders(candidates)
+    _part_by_dialogue(channel, candidates, first, using=using)
     embedded = np.flatnonzero(candidates["embedding"])
     compared, positions = np.unique(first[embedded], return_index=True)
     return Pool(candidates, first, compared, embedded[positions])
@@ -107,6 +108,21 @@ def read_texts(
         found = channel.model.objects.using(using).filter(pk__in=key_list(portion, using=using)).order_by("pk")
         rows = list(found.values_list("pk", *channel.text_columns))
         yield np.array([pk for pk, *_ in rows], dtype=np.int64), [channel.texts(values) for _, *values in rows]
+
+
+def _part_by_dialogue(channel: Channel, candidates: Candidates, first: Numbers, *, using: str) -> None:
+    """Let copies that follow on different dialogues, which their hash leaves out, have leaders of their own."""
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    among = np.union1d(copies, first[copies])
+    keys = candidates["pair"]
+    before = {
+        key: each.hash_before
+        for found, texts in read_texts(channel, keys[among], using=using)
+        for key, each in zip(found.tolist(), texts, strict=True)
+    }
+    heads: dict[tuple[int, int | None], int] = {}
+    for number, leader, key in zip(among.tolist(), first[among].tolist(), keys[among].tolist(), strict=True):
+        first[number] = heads.setdefault((leader, before.get(key)), number)
 
 
 def _candidates(rows: Iterator[Any], version: str) -> Iterator[tuple[Any, ...]]:

@@ -9,19 +9,26 @@ from typing import Any, NamedTuple
 from memory.embeddings import pair_text
 from memory.models import PreferencePair, SftPair
 from memory.pair_vectors import OWNERS
+from memory.text import normalised
 
 
 class PairTexts(NamedTuple):
-    """The texts of a pair: what was asked, what was answered, and of a preference pair the answer that lost."""
+    """The texts of a pair: what was asked, what was answered, the messages before, and the answer that lost, if any."""
 
     question: str
     answer: str
+    before: Sequence[Mapping[str, str]]
     rejected: str = ""
 
     @property
     def told(self) -> str:
         """What the pair's embedding holds, and what must agree in facts."""
         return pair_text(self.question, self.answer)
+
+    @property
+    def hash_before(self) -> int:
+        """A hash of the messages before, 64 bits, the same for one process."""
+        return hash(tuple((message["role"], normalised(message["content"])) for message in self.before))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +70,14 @@ class Channel:
 
 
 def _sft_texts(values: Sequence[Any]) -> PairTexts:
-    instruction, response = values
-    return PairTexts(instruction, response)
+    instruction, response, context = values
+    return PairTexts(instruction, response, context)
 
 
 def _preference_texts(values: Sequence[Any]) -> PairTexts:
     prompt, chosen, rejected = values
     messages: Sequence[Mapping[str, str]] = prompt
-    return PairTexts(messages[-1]["content"], chosen, rejected)
+    return PairTexts(messages[-1]["content"], chosen, messages[:-1], rejected)
 
 
 SFT = Channel(
@@ -80,7 +87,7 @@ SFT = Channel(
     reward="reward_intensity",
     loss="loss",
     message="assistant_message_id",
-    text_columns=("instruction", "response"),
+    text_columns=("instruction", "response", "context"),
     texts=_sft_texts,
     proposal=("sft_pair_id", "other_sft_pair_id"),
 )

@@ -56,9 +56,10 @@ class Comparer:
 
     def prepare(self, rows: Rows, on_progress: Callable[[float], None]) -> None:
         """Read the texts of `rows`, distinct numbers of all that `judge` will be asked about, shape (k,)."""
-        # Six words: numbers, dates and negations, and names, of what was told; the same of what was rejected; what was
-        # answered; what was rejected. A pair that is gone keeps zeros, and its numbers are like no other's.
-        self._hashes = np.zeros((len(self.pairs), 6), dtype=np.int64)
+        # Seven words: numbers, dates and negations, and names, of what was told; the same of what was rejected; what
+        # was answered; what was rejected; the dialogue before. A pair that is gone keeps zeros, and its numbers are
+        # like no other's.
+        self._hashes = np.zeros((len(self.pairs), 7), dtype=np.int64)
         self._hashes[:, 0] = -np.arange(len(self.pairs)) - 1
         by_key = rows[np.argsort(self.pairs[rows])]
         keys = self.pairs[by_key]
@@ -78,10 +79,12 @@ class Comparer:
             told[part], rejected[part] = self._agreements(first[part], second[part])
         turned_round = (one[:, 4] == other[:, 5]) & (one[:, 5] == other[:, 4])
         alike = one[:, 5] == other[:, 5]
-        for part in _parts(told & rejected & ~alike & ~turned_round):
+        # No vector and no fact tells of the dialogue before, by which one answer is true and another one is not.
+        may_be_same = told & rejected & ~turned_round & (one[:, 6] == other[:, 6])
+        for part in _parts(may_be_same & ~alike):
             alike[part] = self._rejected_alike(first[part], second[part])
         verdicts = np.where(told, APART, DIFFERENT_FACTS)
-        verdicts[told & rejected & alike & ~turned_round] = SAME
+        verdicts[may_be_same & alike] = SAME
         verdicts[self.introspection[first] != self.introspection[second]] = APART
         return verdicts
 
@@ -141,6 +144,7 @@ def _hashes(texts: PairTexts) -> tuple[int, ...]:
         *_fact_hashes(facts_in(texts.rejected)),
         hash(normalised(texts.answer)),
         hash(normalised(texts.rejected)),
+        texts.hash_before,
     )
 
 

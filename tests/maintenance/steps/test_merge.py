@@ -912,6 +912,36 @@ def test_another_prompt_before_is_another_preference() -> None:
     assert merge_night().counts["proposals"] == 0
 
 
+def dialogue(*contents: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in zip(("user", "assistant"), contents, strict=True)]
+
+
+@pytest.mark.parametrize("said", ["I moved to Oslo.", "I like it cold."])
+def test_after_another_dialogue_the_same_preference_is_another_one(said: str) -> None:
+    prompts = [[*dialogue(told, "Noted."), *PROMPT] for told in ("I moved to Rome.", "I moved  to rome.", said)]
+    pairs = [
+        preference(f"yes{' so' * place} it is", "so what", place, day=-place, prompt=prompt)
+        for place, prompt in enumerate(prompts)
+    ]
+    merge_night()
+    assert standing(*pairs) == [None, 0, None]
+    assert Proposal.objects.count() == 0
+
+
+@pytest.mark.parametrize("is_copy", [True, False])
+def test_after_another_dialogue_the_same_memory_is_another_one(is_copy: bool) -> None:
+    pairs = [
+        memory("yes it is" if is_copy else f"yes{' so' * place} it is", place, day=-place, context=context)
+        for place, context in enumerate(
+            [dialogue("I moved to Rome.", "Noted."), [], dialogue("I moved to Oslo.", "Noted."), []]
+        )
+    ]
+    merge_night()
+    assert standing(*pairs) == [None, None, None, 1]
+    assert Proposal.objects.count() == 0
+    assert merge_night(days=40).counts["sft_merged"] == 0
+
+
 def test_what_is_too_much_to_embed_waits_for_another_night(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "MOST_EMBEDDED", 2)
     pairs = [

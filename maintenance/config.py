@@ -29,7 +29,11 @@ class MergeConfig(Section):
     """Duplicates across all pairs."""
 
     similarity_threshold: float = Field(
-        0.92, ge=0.5, lt=1, description="Pairs whose cosine is above this are duplicates, unless they differ in a fact."
+        0.92,
+        ge=0.5,
+        lt=1,
+        description="Pairs whose cosine is above this are duplicates, unless they differ in a fact. Dates, negations "
+        "and number words are facts in English alone (see docs/methods.md).",
     )
     max_proposals: Count = Field(
         200,

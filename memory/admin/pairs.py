@@ -126,9 +126,7 @@ class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
         edited = curation.save(pair=obj, user=request.user)
         if edited.preference is not None:
             page = reverse("admin:memory_preferencepair_change", args=[edited.preference])
-            text = (
-                'The response is preferred over the original by <a href="{}" class="underline">preference pair {}</a>.'
-            )
+            text = 'It is preferred over the original by <a href="{}" class="underline">preference pair {}</a>.'
             self.message_user(request, format_html(text, page, edited.preference), messages.INFO)
 
     @display(description="review", ordering="review_status", label=REVIEW_COLOURS)

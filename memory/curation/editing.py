@@ -45,8 +45,8 @@ def edit(*, pair: TrainingPair, field: str, text: str, user: User | AnonymousUse
     """Let `text` be a text of `pair`, which is approved by that; nothing changes where it is the text already.
 
     `field` is `instruction` or `response` of a memory pair, `chosen` or `rejected` of a preference pair. The pair as it
-    is now was never trained: it counts as unused, while the ledger keeps the use of what it was. A response that was
-    edited is preferred over the original by a preference pair (`edit_preferences`).
+    is now was never trained: it counts as unused, while the ledger keeps the use of what it was. A response or a
+    chosen answer that was edited is preferred over the original by a preference pair (`edit_preferences`).
 
     Raises:
         ValidationError: the field is none of these, or the text breaks a rule.
@@ -69,8 +69,8 @@ def edit(*, pair: TrainingPair, field: str, text: str, user: User | AnonymousUse
 def save(*, pair: TrainingPair, user: User | AnonymousUser | None, reason: str = "edited") -> Edited:
     """Store what a person changed in `pair` by a form: texts, scores and review; what the machine wrote stays.
 
-    As with `edit`, a new text makes the pair unused and drops its vector, and a new response makes a preference pair;
-    the review status is the form's.
+    As with `edit`, a new text makes the pair unused and drops its vector, and a new response or chosen answer makes a
+    preference pair; the review status is the form's.
 
     Raises:
         ValidationError: the pair breaks a rule.

@@ -154,7 +154,7 @@ def test_either_answer_of_a_preference_is_edited(curator: User) -> None:
     pair = rows.preference_pair(**USED)
     edit(pair, "Good day.", curator, "chosen")
     edit(pair, "Hi hi hi!", curator, "rejected")
-    stored = PreferencePair.objects.get()
+    stored = PreferencePair.objects.get(pk=pair.pk)
     assert (stored.chosen, stored.rejected, stored.review_status) == ("Good day.", "Hi hi hi!", "approved")
     assert stored.is_used is False
     assert stored.content_hash == preference_hash(stored.prompt, "Good day.", "Hi hi hi!")
@@ -162,6 +162,50 @@ def test_either_answer_of_a_preference_is_edited(curator: User) -> None:
         "edited rejected",
         "edited chosen",
     ]
+
+
+def test_an_edited_chosen_answer_is_preferred_over_the_original(curator: User) -> None:
+    talk = rows.conversation()
+    best, worse = rows.message(talk, "m2"), rows.message(talk, "m3")
+    pair = rows.preference_pair(conversation=talk, chosen_message=best, rejected_message=worse, created_at=SAID)
+    edited = edit(pair, "Good day.", curator, "chosen")
+    made = PreferencePair.objects.exclude(pk=pair.pk).get()
+    assert edited.preference == made.pk
+    assert (made.prompt, made.chosen, made.rejected, made.source) == (pair.prompt, "Good day.", "Hello.", "edit")
+    assert (made.margin, made.confidence, made.review_status, made.created_at) == (0.0, 0.9, "approved", SAID)
+    assert (made.conversation, made.chosen_message, made.rejected_message) == (talk, None, best)
+    assert made.history.get().history_change_reason == f"made by an edit of preference pair {pair.pk}"
+    curation.undo(pair=pair, user=curator)
+    assert PreferencePair.objects.get() == pair
+
+
+def test_an_edited_rejected_answer_makes_no_preference() -> None:
+    assert edit(rows.preference_pair(), "Hi hi hi!", field="rejected").preference is None
+    assert answers() == [("Hello.", "Hi hi hi!")]
+
+
+def test_an_edited_answer_that_is_over_its_original_already_makes_no_other_preference() -> None:
+    assert edit(rows.preference_pair(source="edit"), "Good day.", field="chosen").preference is None
+
+
+def test_preferences_edited_alike_have_one_together_which_goes_with_the_last() -> None:
+    pairs = [rows.preference_pair(rejected=text) for text in ("Hi hi hi!", "What?")]
+    for pair in pairs:
+        edit(pair, "Good day.", field="chosen")
+    for pair, left in zip(pairs, (1, 0), strict=True):
+        assert answers().count(("Good day.", "Hello.")) == 1
+        curation.undo(pair=pair, user=None)
+        assert answers().count(("Good day.", "Hello.")) == left
+
+
+def test_swapped_answers_take_their_originals_along() -> None:
+    pair = rows.preference_pair(chosen="Hello.", rejected="Hi hi hi!")
+    curation.swap(pair=pair, user=None)
+    edit(pair, "Hi!", field="chosen")
+    assert answers() == [("Hi!", "Hello."), ("Hi!", "Hi hi hi!")]
+    curation.swap(pair=pair, user=None)
+    edit(pair, "Good day.", field="chosen")
+    assert answers() == [("Good day.", "Hi!"), ("Hi!", "Hi hi hi!"), ("Good day.", "Hello.")]
 
 
 @pytest.mark.parametrize("pair", [rows.sft_pair, rows.preference_pair])

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from django.core.management import call_command, get_commands
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from dualchannel_site.desk.jobs.recovery import close_lost, queue_lost
+from dualchannel_site.desk.jobs.recovery import SILENT_FOR, close_lost, queue_lost
 from dualchannel_site.desk.jobs.starting import start_job
 from dualchannel_site.desk.models import Job
 from dualchannel_site.desk.models.jobs import DEAD_AFTER
@@ -38,17 +39,39 @@ def alive() -> Iterator[int]:
 
 
 def running(**fields: object) -> Job:
+    """Return a job at work that was last heard of so long ago that nobody waits for it, and is not taken for dead."""
     now = timezone.now()
-    states = {"status": Job.Status.RUNNING, "started_at": now, "heartbeat_at": now, "host": socket.gethostname()}
+    heard_at = now - SILENT_FOR
+    states = {"status": Job.Status.RUNNING, "started_at": now, "heartbeat_at": heard_at, "host": socket.gethostname()}
     return Job.objects.create(**{"kind": Job.Kind.NIGHT, **states, **fields})
 
 
-def test_a_job_of_this_machine_whose_process_is_gone_is_closed_at_once(gone: int) -> None:
+def test_a_job_of_this_machine_whose_process_is_gone_is_closed(gone: int) -> None:
     job = running(pid=gone)
     assert close_lost() == 1
     job.refresh_from_db()
     assert (job.status, job.error) == ("interrupted", "its process is gone, and so is the worker that watched it")
     assert close_lost() == 0
+
+
+def test_one_that_died_a_moment_ago_is_waited_for_and_closed(gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    job = running(pid=gone, heartbeat_at=timezone.now())
+    assert close_lost() == 1
+    job.refresh_from_db()
+    assert job.status == "interrupted"
+    assert sum(waited) == pytest.approx(SILENT_FOR.total_seconds(), abs=5)
+
+
+def test_one_that_goes_on_in_a_container_of_the_same_name_is_left_alone(
+    gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running(pid=gone, heartbeat_at=timezone.now())
+    monkeypatch.setattr(time, "sleep", lambda seconds: job.beat())
+    assert close_lost() == 0
+    job.refresh_from_db()
+    assert job.status == "running"
 
 
 def test_a_process_that_was_killed_and_not_cleared_away_yet_is_gone() -> None:

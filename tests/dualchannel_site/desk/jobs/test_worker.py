@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from dualchannel_site.desk.jobs.recovery import SILENT_FOR
 from tests.dualchannel_site.desk.jobs.conftest import CONFIG
 from tests.dualchannel_site.desk.jobs.machine import PATIENCE_SECONDS, Machine, ends, kill_if_alive, machine
 from tests.memory.extraction.test_interruption import copied
@@ -157,6 +158,7 @@ def test_a_job_that_died_with_its_worker_is_closed_by_the_next_start(desk: Machi
 @pytest.mark.slow
 def test_a_job_that_died_with_its_worker_is_closed_by_the_next_worker(desk: Machine, endless: int) -> None:
     kill_with_worker(desk, endless)
+    desk.age(endless, SILENT_FOR.total_seconds())
 
     desk.worker()
     row = desk.wait(endless, has_ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -31,6 +32,8 @@ class UnrecordedError(Exception):
 def work(job_id: int, *, worker: int) -> None:
     """Do the job `job_id`, which the process `worker` has begun, and record its end.
 
+    To be called in a process that ends after it: from the job's end on it no longer heeds SIGINT and SIGTERM.
+
     Raises:
         UnrecordedError: the database was busy or away until it was asked no more.
 
@@ -59,7 +62,7 @@ def _end_of(job: Job, worker: int) -> partial[None]:
     """Do the job; return the call that records how it ended."""
     try:
         with reporting(job, worker=worker) as report:
-            outcome = _runner(job)(job, report)
+            outcome = _outcome(job, report)
     except (KeyboardInterrupt, Interrupted) as stop:
         return partial(job.stop, str(stop) or "stopped")
     except Exception as error:
@@ -67,6 +70,15 @@ def _end_of(job: Job, worker: int) -> partial[None]:
     if outcome.failure:
         return partial(job.fail, outcome.failure, result=dict(outcome.result))
     return partial(job.succeed, dict(outcome.result))
+
+
+def _outcome(job: Job, report: Report) -> Outcome:
+    try:
+        return _runner(job)(job, report)
+    finally:
+        # What came of it is known: told to stop while a busy database takes that, the job would count as cancelled.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _runner(job: Job) -> Runner:

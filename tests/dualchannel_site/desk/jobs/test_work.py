@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,17 @@ from tests.training.rows import preference_pairs, sft_pairs
 from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Signals as the process of a job takes them, and as they were afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def done(kind: Job.Kind, **options: Any) -> Job:
@@ -158,6 +169,20 @@ def busy(real: Callable[..., None], *, times: int) -> Callable[..., None]:
         real(job, *arguments, **named)
 
     return called
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_is_told_to_stop_as_its_end_is_recorded_has_ended_as_it_did(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    succeed = Job.succeed
+
+    def told(job: Job, result: dict[str, Any]) -> None:
+        os.kill(os.getpid(), number)
+        succeed(job, result)
+
+    monkeypatch.setattr(Job, "succeed", told)
+    assert done(Job.Kind.EXTRACTION, since=None).status == "succeeded"
 
 
 @pytest.mark.parametrize(

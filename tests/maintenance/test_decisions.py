@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 
 from maintenance.decisions import UndecidableError, accept, dismiss, reopen
 from maintenance.models import Proposal
@@ -94,9 +97,20 @@ def test_a_newer_pair_that_the_older_one_stands_for_is_refused(curator: User) ->
 def test_what_is_reopened_can_be_decided_again(curator: User) -> None:
     found, waiting = proposal(), proposal()
     dismiss(proposals=Proposal.objects.filter(pk=found.pk), user=curator)
-    assert reopen(proposals=Proposal.objects.all()) == 1
+    assert reopen(proposals=Proposal.objects.all(), user=curator) == 1
     found.refresh_from_db()
     assert (found.status, found.decided_by, found.decided_at) == ("open", None, None)
     assert accept(proposals=Proposal.objects.all(), user=curator) == 2
     waiting.refresh_from_db()
     assert waiting.status == "accepted"
+
+
+def test_who_decided_and_who_took_that_back_stays_on_record(curator: User, admin_client: Client) -> None:
+    found, other = proposal(), User.objects.create(username="anna")
+    accept(proposals=Proposal.objects.all(), user=other)
+    reopen(proposals=Proposal.objects.all(), user=curator)
+    dismiss(proposals=Proposal.objects.all(), user=curator)
+    log = LogEntry.objects.filter(object_id=found.pk).order_by("pk").values_list("user__username", "change_message")
+    assert list(log) == [("anna", "accepted"), ("curator", "reopened: was accepted by anna"), ("curator", "dismissed")]
+    history = admin_client.get(reverse("admin:maintenance_proposal_history", args=[found.pk]))
+    assert "reopened: was accepted by anna" in history.content.decode()

@@ -152,7 +152,7 @@ def take_back(*, channel: ReviewChannel, decided: Decided, user: User) -> None:
             pair = channel.model._default_manager.select_for_update().get(pk=decided.changed)
             curation.undo(pair=pair, user=user, expected=decided.record)
         if decided.proposal is not None:
-            decisions.reopen(proposals=Proposal.objects.filter(pk=decided.proposal))
+            decisions.reopen(proposals=Proposal.objects.filter(pk=decided.proposal), user=user)
 
 
 def allowed_decisions(channel: ReviewChannel) -> Mapping[str, Callable[[_Case], Outcome]]:
@@ -213,7 +213,8 @@ def _undo(case: _Case) -> Outcome:
         # Accepted with this merge, or after it: both pairs stand again.
         merged_at = case.channel.model.history.filter(history_id=undone.record).values("history_date")
         against = {f"other_{case.channel.link}": case.pair, "decided_by": case.user, "decided_at__gte": merged_at[:1]}
-        decisions.reopen(proposals=Proposal.objects.filter(status=Proposal.Status.ACCEPTED, **against))
+        accepted = Proposal.objects.filter(status=Proposal.Status.ACCEPTED, **against)
+        decisions.reopen(proposals=accepted, user=case.user)
     text = f"Pair {case.pair.pk}: undone ({undone.what})."
     return Outcome(text, changed=None, moves_on=False, undone=undone.record)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from django.db import connections, transaction
 
 from maintenance.config import NightlyConfig
 from maintenance.models import MaintenanceRun
@@ -48,6 +51,10 @@ class Night:
     progress: Callable[[str, float], None] = lambda text, share: None
     version: Callable[[], str] = embedder_version
     load: Callable[[], Embedder] = load_embedder
+
+    def isolated(self) -> AbstractContextManager[object]:
+        """Inside a transaction, as in a dry run, keep a query that fails from failing all that come after it."""
+        return transaction.atomic(using=self.using) if connections[self.using].in_atomic_block else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

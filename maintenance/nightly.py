@@ -170,7 +170,7 @@ def _take(night: Night) -> MaintenanceStep:
     began = time.perf_counter()
 
     def end(status: MaintenanceStep.Status, outcome: StepOutcome, error: BaseException | str = "") -> None:
-        with _isolated(night.using):
+        with night.isolated():
             row.end(
                 status,
                 seconds=round(time.perf_counter() - began, 3),
@@ -182,9 +182,9 @@ def _take(night: Night) -> MaintenanceStep:
             )
 
     try:
-        with _isolated(night.using):
+        with night.isolated():
             row.save(using=night.using)
-        with _isolated(night.using):
+        with night.isolated():
             outcome = load_step(night.step)(night)
         taken = MaintenanceStep.Status.SKIPPED if outcome.skipped else MaintenanceStep.Status.SUCCEEDED
         end(taken, outcome, outcome.skipped)
@@ -201,11 +201,6 @@ def _take(night: Night) -> MaintenanceStep:
             done = error.outcome if isinstance(error, PartlyDoneError) else StepOutcome()
             end(MaintenanceStep.Status.FAILED, done, error)
     return row
-
-
-def _isolated(using: str) -> AbstractContextManager[object]:
-    """Inside a transaction, as in a dry run, keep a query that fails from failing all that come after it."""
-    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
 
 
 @contextmanager
@@ -232,7 +227,7 @@ def _line(error: BaseException) -> str:
 def _report(night: Night) -> str:
     """Write the morning report; return why it could not be written, which is no reason to lose the night."""
     try:
-        with _isolated(night.using):
+        with night.isolated():
             write_report(night)
     except Exception as error:
         night.say(f"report: {_line(error)}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from maintenance.archive.files import archive_folder, leftovers
 from maintenance.housekeeping.backup import back_up, backup_folder, missing_program, old_backups
@@ -50,7 +49,7 @@ def housekeeping(night: Night) -> StepOutcome:
     for number, (name, take) in enumerate(_PARTS.items()):
         night.progress(name.replace("_", " "), number / len(_PARTS))
         try:
-            with _isolated(night.using):
+            with night.isolated():
                 part = take(night, details)
         except Exception as error:
             first = first or error
@@ -194,8 +193,3 @@ def _cleared_files(night: Night) -> list[Path]:
         return []
     exported = MaintenanceStep.objects.using(night.using).filter(run=night.run, name="retire").exists()
     return leftovers(archive_folder(night.artifacts)) if exported else []
-
-
-def _isolated(using: str) -> AbstractContextManager[object]:
-    """Inside a transaction, keep a query that fails from failing all that come after it."""
-    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()

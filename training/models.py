@@ -9,15 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from memory.models import PreferencePair, SftPair
-
 
 class TrainingRunQuerySet(models.QuerySet["TrainingRun"]):
     """Vocabulary for runs."""
-
-    def running(self) -> TrainingRunQuerySet:
-        """Return runs that have started and not ended."""
-        return self.filter(status=TrainingRun.Status.RUNNING)
 
     def successful(self) -> TrainingRunQuerySet:
         """Return runs that left an adapter."""
@@ -128,24 +122,6 @@ class TrainingRun(models.Model):
         self.save(update_fields=["status", "finished_at", "error", "exception_class", "traceback"])
 
 
-class PairUseQuerySet(models.QuerySet["PairUse"]):
-    """Both ways through the ledger."""
-
-    def runs_of(self, pair: SftPair | PreferencePair) -> TrainingRunQuerySet:
-        """Return the runs that consumed the pair, newest first."""
-        link = "sft_pair" if isinstance(pair, SftPair) else "preference_pair"
-        return TrainingRun.objects.filter(pk__in=self.filter(**{link: pair}).values("run"))
-
-    def memory_pairs_of(self, run: TrainingRun) -> models.QuerySet[SftPair]:
-        """Return the memory pairs that the run consumed."""
-        return SftPair.objects.filter(pk__in=self.filter(run=run, sft_pair__isnull=False).values("sft_pair"))
-
-    def preference_pairs_of(self, run: TrainingRun) -> models.QuerySet[PreferencePair]:
-        """Return the preference pairs that the run consumed."""
-        uses = self.filter(run=run, preference_pair__isnull=False)
-        return PreferencePair.objects.filter(pk__in=uses.values("preference_pair"))
-
-
 class PairUse(models.Model):
     """The ledger: one row for each time a run consumed a pair."""
 
@@ -170,8 +146,6 @@ class PairUse(models.Model):
     former_training_epoch = models.PositiveIntegerField(
         null=True, blank=True, help_text="Epoch of the pair's use before this, from 0."
     )
-
-    objects = PairUseQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

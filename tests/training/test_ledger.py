@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from memory.curation.decisions import reemit
 from memory.curation.editing import edit
-from memory.models import SftPair
+from memory.models import PreferencePair, SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from training.config import TrainingConfig
 from training.datasets import Record
@@ -161,11 +161,12 @@ def test_the_ledger_answers_both_ways() -> None:
         record_step(run, step=2, batches=[batch(sft_records([first]))])
     of_reward = batch(select_preference(CONFIG).train, channel="preference")
     record_step(runs[1], step=3, batches=[batch(sft_records([second])), of_reward])
-    assert list(PairUse.objects.runs_of(first)) == runs[::-1]
-    assert list(PairUse.objects.runs_of(second)) == list(PairUse.objects.runs_of(reward)) == [runs[1]]
-    assert set(PairUse.objects.memory_pairs_of(runs[0])) == {first}
-    assert set(PairUse.objects.memory_pairs_of(runs[1])) == {first, second}
-    assert set(PairUse.objects.preference_pairs_of(runs[1])) == {reward}
+    assert set(TrainingRun.objects.filter(uses__sft_pair=first)) == set(runs)
+    assert list(TrainingRun.objects.filter(uses__sft_pair=second)) == [runs[1]]
+    assert list(TrainingRun.objects.filter(uses__preference_pair=reward)) == [runs[1]]
+    assert set(SftPair.objects.filter(uses__run=runs[0])) == {first}
+    assert set(SftPair.objects.filter(uses__run=runs[1])) == {first, second}
+    assert set(PreferencePair.objects.filter(uses__run=runs[1])) == {reward}
 
 
 @pytest.mark.parametrize("ended", ["succeeded", "interrupted", "running"])

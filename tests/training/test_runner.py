@@ -20,7 +20,7 @@ from tests.training.rows import preference_pairs, sft_pairs
 from tests.training.runs import config, started
 from training.config import load_config
 from training.datasets import Chat
-from training.models import PairUse, TrainingRun
+from training.models import TrainingRun
 from training.run_state import WORK_FOLDER
 from training.trainer.course import StepResult
 from training.trainer.dual import DivergedError
@@ -59,8 +59,8 @@ def test_a_run_marks_its_pairs_and_leaves_an_adapter(tiny_model_path: str, tmp_p
     }
     assert len(used["sft"]) == run.metrics["sft"]["pairs_used"] == 10
     assert len(used["preference"]) == run.metrics["preference"]["pairs_used"] == 8
-    assert set(PairUse.objects.memory_pairs_of(run).values_list("pk", flat=True)) == used["sft"]
-    assert set(PairUse.objects.preference_pairs_of(run).values_list("pk", flat=True)) == used["preference"]
+    assert set(SftPair.objects.filter(uses__run=run).values_list("pk", flat=True)) == used["sft"]
+    assert set(PreferencePair.objects.filter(uses__run=run).values_list("pk", flat=True)) == used["preference"]
     assert run.uses.values("step").distinct().count() == 10
 
 
@@ -246,8 +246,8 @@ def test_a_kill_while_a_failed_run_frees_its_pairs_leaves_them_to_the_next(
     assert dead.status == TrainingRun.Status.RUNNING
     assert dead.uses.exists()
     run = started(config(tiny_model_path, max_steps=2), tmp_path)
-    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run))
-    assert set(PreferencePair.objects.used()) == set(PairUse.objects.preference_pairs_of(run))
+    assert set(SftPair.objects.used()) == set(SftPair.objects.filter(uses__run=run))
+    assert set(PreferencePair.objects.used()) == set(PreferencePair.objects.filter(uses__run=run))
 
 
 @pytest.mark.usefixtures("pool")

@@ -13,7 +13,7 @@ from memory.models import PreferencePair, ReviewStatus, SftPair
 from tests.training.rows import preference_pairs, sft_pairs
 from tests.training.runs import FOLDER, config, resumed, started
 from training.ledger import release
-from training.models import PairUse, TrainingRun
+from training.models import TrainingRun
 from training.run_state import WORK_FOLDER, read_state
 from training.runner import OnStep
 from training.sampling.plan import Channel
@@ -50,7 +50,7 @@ def stopped(model_path: str, folder: Path, *, step: int = 3) -> TrainingRun:
 def test_an_interrupted_run_keeps_its_pairs_and_its_checkpoint(tiny_model_path: str, tmp_path: Path) -> None:
     run = stopped(tiny_model_path, tmp_path)
     assert (run.status, run.steps) == (TrainingRun.Status.INTERRUPTED, 3)
-    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run)) != set()
+    assert set(SftPair.objects.used()) == set(SftPair.objects.filter(uses__run=run)) != set()
     assert (tmp_path / FOLDER / WORK_FOLDER / "checkpoints" / "checkpoint-3").is_dir()
     assert not (tmp_path / FOLDER / "active").exists()
 
@@ -142,8 +142,8 @@ def test_the_next_run_gives_up_an_interrupted_one(tiny_model_path: str, tmp_path
     reason = "the process was interrupted at step 3; discarded when the next run began"
     assert (given_up.status, given_up.error) == (TrainingRun.Status.FAILED, reason)
     assert said[0] == f"run {given_up.pk}: {reason}"
-    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run))
-    assert set(PreferencePair.objects.used()) == set(PairUse.objects.preference_pairs_of(run))
+    assert set(SftPair.objects.used()) == set(SftPair.objects.filter(uses__run=run))
+    assert set(PreferencePair.objects.used()) == set(PreferencePair.objects.filter(uses__run=run))
     assert not (tmp_path / FOLDER / WORK_FOLDER).exists()
 
 
@@ -172,7 +172,7 @@ def test_a_run_that_died_before_its_row_was_closed_is_the_success_that_it_is(
     assert closed.evaluation == run.evaluation
     assert (root / "active").resolve() == Path(run.adapter)
     assert not (root / WORK_FOLDER).exists()
-    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run)) != set()
+    assert set(SftPair.objects.used()) == set(SftPair.objects.filter(uses__run=run)) != set()
 
 
 def die_while_removing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,4 +237,4 @@ def test_an_interrupted_run_of_another_folder_keeps_its_pairs(tiny_model_path: s
     other = started(config(tiny_model_path, output_dir="lora/other", **repeated), tmp_path)
     other.fail(RuntimeError("no"))
     release(other)
-    assert set(SftPair.objects.used()) == set(PairUse.objects.memory_pairs_of(run))
+    assert set(SftPair.objects.used()) == set(SftPair.objects.filter(uses__run=run))

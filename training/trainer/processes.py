@@ -50,11 +50,6 @@ def is_main_process() -> bool:
     return bool(_state().is_main_process)
 
 
-def process_count() -> int:
-    """Return the number of processes."""
-    return int(_state().num_processes)
-
-
 def process_device() -> torch.device:
     """Return what this process computes on: its own GPU, or the processor."""
     device: torch.device = _state().device

@@ -79,8 +79,8 @@ bench-training: $(INSTALLED) .env  ## The trainer next to TRL's, then all mixtur
 	$(MEASURED)
 
 clean:           ## Remove what setup, demo, tests and benchmarks have made, but for .env and the database.
-	rm -rf $(VENV) $(PEERS) artifacts/demo artifacts/lora/demo artifacts/models artifacts/bench *.egg-info .coverage \
-	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) artifacts/demo artifacts/lora/demo artifacts/models artifacts/references artifacts/bench *.egg-info \
+	  .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .env:
 	@$(PYTHON) -c "import secrets; print(f'DEBUG=true\nSECRET_KEY={secrets.token_urlsafe(50)}')" > $@

@@ -53,6 +53,16 @@ def test_cleaning_leaves_the_adapters_that_people_have_trained(clone: Path, make
     assert not (clone / ".venv").exists()
 
 
+def test_cleaning_removes_all_that_the_demo_has_made(clone: Path, make: Make) -> None:
+    for name in ("demo", "lora/demo", "models/SmolLM2", "references"):
+        (clone / "artifacts" / name).mkdir(parents=True)
+
+    assert make("clean").returncode == 0
+
+    assert [path.name for path in (clone / "artifacts").iterdir()] == ["lora"]
+    assert not list((clone / "artifacts/lora").iterdir())
+
+
 def test_a_benchmark_that_misses_its_aim_is_told_and_keeps_no_other_from_its_work(make: Make) -> None:
     done = make("bench")
 

@@ -130,7 +130,7 @@ def _unpack_gguf(source: Path, target: Path) -> None:
     plain = AutoModelForCausalLM.from_config(type(quantised.config)(**settings), dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())
     plain.generation_config = quantised.generation_config
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     plain.save_pretrained(partial)

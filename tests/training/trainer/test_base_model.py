@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.training.trainer.runs import config
-from training.trainer.base_model import BaseModelError, load_base_model
+from training.trainer.base_model import BaseModelError, load_base_model, locate_model
 from training.trainer.processes import process_device
 
 
@@ -40,3 +41,23 @@ def test_a_kernel_whose_package_is_missing_is_one_clear_line(tiny_model_path: st
 def test_four_bits_without_cuda_are_one_clear_line(tiny_model_path: str, tmp_path: Path) -> None:
     with pytest.raises(BaseModelError, match=r"^quantization: got 4bit, allowed none on a machine without CUDA$"):
         load_base_model(config(tiny_model_path, quantization="4bit"), cache_dir=tmp_path)
+
+
+def test_a_model_whose_unpacking_was_cut_off_has_the_name_of_what_the_night_clears(
+    tiny_model_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny_package").mkdir()
+    for name in ("__init__.py", "tiny.gguf"):
+        (tmp_path / "tiny_package" / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for loader in (AutoTokenizer, AutoModelForCausalLM):
+        plain = loader.from_pretrained
+        monkeypatch.setattr(loader, "from_pretrained", lambda *_, plain=plain, **__: plain(tiny_model_path))
+
+    def cut_off(path: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        locate_model("pypi:tiny_package/tiny.gguf", cache_dir=tmp_path / "models")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".tiny.partial"]

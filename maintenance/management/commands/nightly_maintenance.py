@@ -21,6 +21,7 @@ from maintenance.nightly import NightOrder, run_night
 from maintenance.steps import STEPS, UnknownStepError, known_steps
 from maintenance.tables import night_tables
 from memory.databases import UnfitDatabaseError, check_migrated
+from memory.management.refusing import RefusingCommand
 from memory.progress import share_progress
 from training.config import ConfigError, load_section
 from training.lock import LockedError
@@ -31,7 +32,7 @@ LOCKED = 4
 INTERRUPTED = 130
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py nightly_maintenance`."""
 
     help = (

@@ -24,6 +24,7 @@ from maintenance.archive.tables import file_tables, restore_tables
 from maintenance.nightly import night_folder, night_lock
 from maintenance.rehearsal import rehearsal
 from memory.databases import UnfitDatabaseError, check_migrated
+from memory.management.refusing import RefusingCommand
 from training.lock import LockedError
 
 FAILED = 2
@@ -32,7 +33,7 @@ LOCKED = 4
 INTERRUPTED = 130
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py restore_archive`."""
 
     help = (

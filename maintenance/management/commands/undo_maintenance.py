@@ -18,6 +18,7 @@ from maintenance.steps import UnknownStepError, known_steps
 from maintenance.tables import undo_tables
 from maintenance.undo import UnknownNightError, find_night, undo
 from memory.databases import UnfitDatabaseError, check_migrated
+from memory.management.refusing import RefusingCommand
 from training.lock import LockedError
 
 FAILED = 2
@@ -26,7 +27,7 @@ LOCKED = 4
 INTERRUPTED = 130
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py undo_maintenance`."""
 
     help = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from memory.databases import UnfitDatabaseError, database_file
@@ -19,10 +19,11 @@ from memory.extraction.report import ExtractionReport
 from memory.extraction.request import ExtractionOptions, Selection, UnknownConversationError, conversation_named
 from memory.extraction.turns import MAX_CONTEXT_MESSAGES
 from memory.management.arguments import iso_time
+from memory.management.refusing import RefusingCommand
 from memory.progress import count_progress
 
 
-class Command(BaseCommand):
+class Command(RefusingCommand):
     """Extract memory pairs, preference pairs, replay entries."""
 
     help = (

@@ -5,12 +5,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from memory.importers.detect import AUTO, FORMATS
 from memory.importing.reports import ImportReport
 from memory.importing.run import import_paths
 from memory.management.arguments import iso_time
+from memory.management.refusing import RefusingCommand
 from memory.progress import byte_progress
 
 EXIT_REFUSED = 1
@@ -30,7 +31,7 @@ _WORDS = (
 )
 
 
-class Command(BaseCommand):
+class Command(RefusingCommand):
     """Import conversations, preference pairs, ratings."""
 
     help = (

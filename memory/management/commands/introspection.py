@@ -4,13 +4,12 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from memory.management.refusing import RefusingCommand
 from memory.stats import introspection_stats
 from memory.switches import turn
 
 
-class Command(BaseCommand):
+class Command(RefusingCommand):
     """Switch introspection in the memory channel on or off."""
 
     help = (

@@ -5,12 +5,11 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from memory.management.refusing import RefusingCommand
 from memory.stats import ChannelStats, PairStats, pair_stats
 
 
-class Command(BaseCommand):
+class Command(RefusingCommand):
     """Show counts of pairs."""
 
     help = "Show how many pairs each channel holds, by source, review status, use, and how old they are, in days."

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memory.management.refusing import RefusingCommand
 from training.demo import CONFIG, Demonstration, run_demo
 from training.management.failures import training_errors
 from training.preparation import Places
@@ -19,7 +20,7 @@ CONVERSATIONS = "memory/demo/conversations.jsonl"
 SHOWN_ANSWERS = 8
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py demo`."""
 
     help = (

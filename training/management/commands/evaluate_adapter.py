@@ -10,6 +10,7 @@ from django_rich.management import RichCommand
 from rich.markup import escape
 from rich.table import Table
 
+from memory.management.refusing import RefusingCommand
 from training.config import TrainingConfig, load_config
 from training.evaluation.evaluation_set import EvaluationSet, load_evaluation_set
 from training.selection import select_preference, select_sft
@@ -23,7 +24,7 @@ _FORMS = {
 }
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py evaluate_adapter`."""
 
     help = (

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from django_rich.management import RichCommand
 from rich.console import Console
 
+from memory.management.refusing import RefusingCommand
 from training.config import load_config
 from training.dry_run import planned_run
 from training.management.failures import training_errors
@@ -20,7 +21,7 @@ from training.runner import follow, resume, start
 DEFAULT_CONFIG = "config/training/lora_dual.yaml"
 
 
-class Command(RichCommand):
+class Command(RefusingCommand, RichCommand):
     """`manage.py train_dual`."""
 
     help = (

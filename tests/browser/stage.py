@@ -74,8 +74,10 @@ def _leftovers() -> None:
     ArchiveFile.objects.create(run=MaintenanceRun.objects.latest("pk"), path="pairs.jsonl.gz", sha256="0" * 64)
     AccessAttempt.objects.create(username="carl", ip_address="192.0.2.1", user_agent="-", failures_since_start=5)
     SavedFilter.objects.create(owner=anna, model="memory.sftpair", name="used pairs", query="is_used__exact=1")
-    newest = SftPair.objects.latest("pk").pk
-    BulkDecision.objects.create(channel="sft", action="approve", decided_by=anna, lowest_id=newest, next_id=newest)
+    oldest, newest = SftPair.objects.earliest("pk").pk, SftPair.objects.latest("pk").pk
+    # Of two the newer one goes on as soon as its author visits all pages, the older one in a test of its own.
+    for lowest, highest in ((oldest, oldest + 9), (newest, newest)):
+        BulkDecision.objects.create(channel="sft", action="approve", decided_by=anna, lowest_id=lowest, next_id=highest)
     Job.objects.create(kind="extraction", status="succeeded", requested_by=anna, options={"since": None})
 
 

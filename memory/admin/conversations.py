@@ -17,7 +17,6 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from memory.admin.base import (
-    DeskAdmin,
     MachineWrittenAdmin,
     beginnings_of,
     lines,
@@ -30,6 +29,7 @@ from memory.admin.base import (
 from memory.admin.filters import DayRangeFilter, IndexedValuesFilter
 from memory.admin.lists import SlimChangeList
 from memory.admin.reading import reading_order
+from memory.admin.seen import SeenDesk
 from memory.models import Conversation, Message, PreferencePair, ReplayEntry, SftPair
 
 # Messages on a conversation's page; the rest is one link away.
@@ -60,7 +60,7 @@ class ConversationChangeList(SlimChangeList):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(DeskAdmin):
+class ConversationAdmin(SeenDesk):
     """A conversation came from outside: a person may name it, give consent to training or withdraw it."""
 
     list_display = ["shown_title", "participant", "source_system", "messages", "training_allowed", moment("updated_at")]

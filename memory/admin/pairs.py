@@ -7,8 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.utils import flatten_fieldsets
-from django.core.exceptions import ValidationError
-from django.forms import CharField, HiddenInput, ModelForm
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.decorators import method_decorator
@@ -33,7 +32,7 @@ from memory.admin.filters import (
 )
 from memory.admin.lists import SEARCHED_ROWS, stored_query
 from memory.admin.saved_filters import FilterDesk
-from memory.curation.writing import lock
+from memory.admin.seen import SeenDesk, SeenForm
 from memory.exchange.formats import JsonLinesFormat, MemoryCsvFormat, PreferenceCsvFormat
 from memory.exchange.resources import MemoryPairResource, PreferencePairResource
 from memory.models import Conversation, Message, PreferencePair, SftPair, TrainingPair
@@ -42,28 +41,15 @@ REVIEW_COLOURS = {"pending": "info", "approved": "success", "rejected": "danger"
 USE_FIELDS = ["is_used", "used_timestamp", "training_epoch"]
 
 
-class PairForm(ModelForm[Any]):
-    """A pair as a person corrects it, with a mark of what was seen, so that nobody else's change is overwritten."""
+class PairForm(SeenForm):
+    """A pair as a person corrects it; training that uses it meanwhile is no change that matters."""
 
-    seen = CharField(widget=HiddenInput, required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk is not None:
-            self.initial["seen"] = curation.state_of(self.instance)
-
-    def clean(self) -> dict[str, Any] | None:
-        """Refuse what was typed over another state than the stored one, which stays to the end of the transaction."""
-        pk = self.instance.pk
-        if pk is not None and self.cleaned_data.get("seen") != curation.state_of(lock(self.instance)):
-            raise ValidationError(
-                f"Pair {pk} was changed since you opened this page, so nothing was saved. What you typed is still "
-                "here; open the page anew for the pair as it is now."
-            )
-        return super().clean()
+    def mark(self, row: TrainingPair) -> str:
+        """Return the mark of the pair that the review has too."""
+        return curation.state_of(row)
 
 
-class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
+class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk, SeenDesk):
     """What the pages of both channels share.
 
     A pair is rejected or merged, never deleted: its history, the ledger of its uses and the pairs merged into it
@@ -92,14 +78,6 @@ class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
         }
         return super().changelist_view(request, {**tools, **(extra_context or {})})
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Add the mark of what is seen, where something can be saved."""
-        fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or not self.has_change_permission(request, obj):
-            return fieldsets
-        (title, first), *others = fieldsets
-        return [(title, {**first, "fields": [*first["fields"], "seen"]}), *others]
-
     def revert_disabled(self, request: HttpRequest, obj: Any = None) -> bool:
         """Offer no way back by a record of the history: undo refuses where a pair changed since, a record would not."""
         return True
@@ -112,7 +90,9 @@ class TrainingPairAdmin(SimpleHistoryAdmin, FilterDesk, BulkDesk, ExchangeDesk):
     def render_history_view(self, request: HttpRequest, template: str, context: dict[str, Any], **kwargs: Any) -> Any:
         """Show all that a record of the history holds as text."""
         if template == self.object_history_form_template:
-            form, fieldsets = context["adminform"].form, super().get_fieldsets(request, context["original"])
+            # Without the mark, which no record of the history has.
+            fieldsets = super(SeenDesk, self).get_fieldsets(request, context["original"])
+            form = context["adminform"].form
             context["adminform"] = helpers.AdminForm(
                 form, fieldsets, {}, flatten_fieldsets(fieldsets), model_admin=self
             )

@@ -7,13 +7,14 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 
-from memory.admin.base import DeskAdmin, beginnings_of, link_to, moment, preformatted
+from memory.admin.base import beginnings_of, link_to, moment, preformatted
 from memory.admin.filters import BufferFilter, DayRangeFilter, NumberRangeFilter
+from memory.admin.seen import SeenDesk
 from memory.models import Message, ReplayEntry
 
 
 @admin.register(ReplayEntry)
-class ReplayEntryAdmin(DeskAdmin):
+class ReplayEntryAdmin(SeenDesk):
     """An entry is written by the extraction and evicted by the night; a person may flag it as needing care."""
 
     list_display = [

@@ -1,5 +1,7 @@
 """Conversations at the desk: read as a tree, named, freed for training or not, deleted as a whole."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -8,6 +10,7 @@ from memory.admin.conversations import SHOWN_MESSAGES
 from memory.admin.reading import reading_order
 from memory.models import Conversation, Message, PreferencePair, ReplayEntry, SftPair
 from tests.memory import rows
+from tests.memory.forms import send_form
 
 pytestmark = pytest.mark.django_db
 
@@ -94,14 +97,33 @@ class TestPage:
         talk = rows.conversation()
         rows.sft_pair(conversation=talk)
         assert SftPair.objects.trainable().count() == 1
-        admin_client.post(address(talk), {"title": "The dog", "participant": "Maria"})
+        send_form(admin_client, address(talk), {"title": "The dog", "participant": "Maria"})
         talk.refresh_from_db()
         assert (talk.title, talk.participant, talk.training_allowed) == ("The dog", "Maria", False)
         assert SftPair.objects.trainable().count() == 0
 
+    def test_consent_that_somebody_withdrew_since_the_page_was_opened_is_not_given_back(
+        self, admin_client: Client
+    ) -> None:
+        talk = rows.conversation()
+        seen = admin_client.get(address(talk)).context["adminform"].form.initial["seen"]
+        Conversation.objects.update(training_allowed=False)
+        typed = {"title": "The dog", "training_allowed": "on", "seen": seen}
+        (line,) = admin_client.post(address(talk), typed).context["adminform"].form.non_field_errors()
+        assert line.startswith(f"Conversation {talk.pk} was changed since you opened this page, so nothing was saved.")
+        talk.refresh_from_db()
+        assert (talk.title, talk.training_allowed) == ("", False)
+
+    def test_what_extraction_and_an_import_note_of_it_hinders_nobody(self, admin_client: Client) -> None:
+        talk = rows.conversation()
+        seen = admin_client.get(address(talk)).context["adminform"].form.initial["seen"]
+        Conversation.objects.update(extracted_as="v1", updated_at=datetime(2026, 5, 1, tzinfo=UTC))
+        admin_client.post(address(talk), {"title": "The dog", "training_allowed": "on", "seen": seen})
+        assert Conversation.objects.get().title == "The dog"
+
     def test_where_it_came_from_cannot_be_typed_over(self, admin_client: Client) -> None:
         talk = rows.conversation(metadata={"a": 1})
-        admin_client.post(address(talk), {"source_system": "other", "external_id": "x", "metadata": "{}"})
+        send_form(admin_client, address(talk), {"source_system": "other", "external_id": "x", "metadata": "{}"})
         talk.refresh_from_db()
         assert (talk.source_system, talk.external_id, talk.metadata) == ("native", "c1", {"a": 1})
 

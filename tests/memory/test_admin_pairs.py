@@ -229,7 +229,8 @@ class TestEditing:
         before = stored.values().get()
         refused = admin_client.post(address(pair), typed).context["adminform"].form
         (line,) = refused.non_field_errors()
-        assert line.startswith(f"Pair {pair.pk} was changed since you opened this page, so nothing was saved.")
+        name = "Memory pair" if make is rows.sft_pair else "Preference pair"
+        assert line.startswith(f"{name} {pair.pk} was changed since you opened this page, so nothing was saved.")
         assert (refused["confidence"].value(), stored.values().get()) == ("0.75", before)
         assert admin_client.post(address(pair), {**typed, "seen": ""}).status_code == 200
         assert admin_client.post(address(pair), {**typed, "seen": seen(pair)}).status_code == 302

@@ -12,6 +12,7 @@ from django.utils.html import escape
 
 from memory.models import ReplayEntry
 from tests.memory import rows
+from tests.memory.forms import send_form
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +36,8 @@ def test_what_an_import_left_out_is_shown(admin_client: Client) -> None:
 
 def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client) -> None:
     entry = rows.replay_entry()
-    response = admin_client.post(
+    response = send_form(
+        admin_client,
         reverse("admin:memory_replayentry_change", args=[entry.pk]),
         {"safety_flags": '["private"]', "response": "Other", "kind": "introspection", "reward_intensity": 1},
     )
@@ -44,6 +46,15 @@ def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client
     assert changed.safety_flags == ["private"]
     assert (changed.response, changed.kind, changed.reward_intensity) == ("Hello.", "experience", 0.5)
     assert admin_client.get(reverse("admin:memory_replayentry_add")).status_code == 403
+
+
+def test_flags_that_somebody_set_since_the_page_was_opened_are_not_overwritten(admin_client: Client) -> None:
+    page = reverse("admin:memory_replayentry_change", args=[rows.replay_entry().pk])
+    seen = admin_client.get(page).context["adminform"].form.initial["seen"]
+    ReplayEntry.objects.update(safety_flags=["private"])
+    refused = admin_client.post(page, {"safety_flags": "[]", "seen": seen})
+    assert "was changed since you opened this page" in refused.content.decode()
+    assert ReplayEntry.objects.get().safety_flags == ["private"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,9 @@ def test_of_a_replay_entry_a_person_changes_the_flags_alone(admin_client: Client
 )
 def test_flags_are_a_list_of_short_words(typed: str, stored: list[str] | str, admin_client: Client) -> None:
     entry = rows.replay_entry(safety_flags=["old"])
-    answer = admin_client.post(reverse("admin:memory_replayentry_change", args=[entry.pk]), {"safety_flags": typed})
+    answer = send_form(
+        admin_client, reverse("admin:memory_replayentry_change", args=[entry.pk]), {"safety_flags": typed}
+    )
     entry.refresh_from_db()
     if isinstance(stored, str):
         (problem,) = answer.context["adminform"].form.non_field_errors()

@@ -22,6 +22,7 @@ from memory.switches import turn
 from tests.memory import rows
 from tests.memory.embedders import FakeEmbedder, refuse_to_load
 from tests.memory.extraction.talks import BEGIN, answer, asked, run
+from tests.memory.forms import send_form
 
 ON_POSTGRES = connection.vendor == "postgresql"
 
@@ -172,7 +173,9 @@ def test_consent_that_is_withdrawn_and_given_again_is_seen_each_time(
     for allowed, created in ((False, 0), (True, 1)):
         if by_form:
             page = reverse("admin:memory_conversation_change", args=[talk.pk])
-            answered = admin_client.post(page, {"title": "My dog", **({"training_allowed": "on"} if allowed else {})})
+            answered = send_form(
+                admin_client, page, {"title": "My dog", **({"training_allowed": "on"} if allowed else {})}
+            )
             assert answered.status_code == 302
         else:
             Conversation.objects.filter(pk=talk.pk).update(training_allowed=allowed)
@@ -187,7 +190,7 @@ def test_consent_that_is_withdrawn_and_given_again_is_seen_each_time(
 def test_a_new_title_is_nothing_to_extract(extracted: Message, admin_client: Client) -> None:
     page = reverse("admin:memory_conversation_change", args=[extracted.conversation_id])
 
-    assert admin_client.post(page, {"title": "My dog", "training_allowed": "on"}).status_code == 302
+    assert send_form(admin_client, page, {"title": "My dog", "training_allowed": "on"}).status_code == 302
     assert waiting() == []
 
 

@@ -83,7 +83,7 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None, expected: int
 
 
 def can_undo(*, pair: TrainingPair, user: User | AnonymousUser | None) -> bool:
-    """Return whether `undo` finds a decision on `pair` that `user` may take back; two queries."""
+    """Return whether `undo` finds a decision on `pair` that `user` may take back; two queries, one more for a merge."""
     try:
         _takeable(pair, user)
     except UndoRefusedError:
@@ -134,6 +134,8 @@ def _takeable(
         raise UndoRefusedError(f"pair {stored.pk}: changed since by {_BY_MACHINE[AS_FOUND]} ({', '.join(since)})")
     columns = differing_columns(states[before.history_id], states[decision.history_id])
     values = {name: getattr(states[before.history_id], name) for name in columns}
+    if (survivor := values.get(MERGED_INTO)) is not None:
+        _refuse_merged_away(stored, survivor)
     return decision, getattr(states[decision.history_id], MERGED_INTO), values
 
 
@@ -183,16 +185,17 @@ def _refuse_others(pair: TrainingPair, decision: _Record, user: User | Anonymous
         )
 
 
+def _refuse_merged_away(pair: TrainingPair, survivor: int) -> None:
+    pairs = type(pair)._default_manager.using(database_of(pair))
+    if not pairs.filter(pk=survivor, merged_into__isnull=True).exists():
+        raise UndoRefusedError(
+            f"pair {pair.pk}: pair {survivor}, which stood for it before, is merged away itself, or gone"
+        )
+
+
 def _restore(
     pair: TrainingPair, values: dict[str, Any], decision: _Record, *, user: User | AnonymousUser | None
 ) -> None:
-    model, using = type(pair), database_of(pair)
-    if (survivor := values.get(MERGED_INTO)) is not None:
-        standing = model._default_manager.using(using).filter(pk=survivor, merged_into__isnull=True)
-        if not standing.exists():
-            raise UndoRefusedError(
-                f"pair {pair.pk}: pair {survivor}, which stood for it before, is merged away itself, or gone"
-            )
     former = copy.copy(pair)
     reason = f"took back record {decision.history_id}: {decision.reason or 'edited'}"
     try:

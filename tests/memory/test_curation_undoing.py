@@ -317,7 +317,9 @@ def test_a_pair_does_not_go_back_to_one_that_is_merged_away_itself(curator: User
     first, second, third = rows.sft_pair(), rows.sft_pair(), rows.sft_pair()
     pair = rows.sft_pair(merged_into=first)
     curation.merge(pairs=rows_of(pair), into=second, user=curator)
+    assert curation.can_undo(pair=SftPair.objects.get(pk=pair.pk), user=curator)
     curation.merge(pairs=rows_of(first), into=third, user=curator)
+    assert not curation.can_undo(pair=SftPair.objects.get(pk=pair.pk), user=curator)
     with pytest.raises(curation.UndoRefusedError) as refusal:
         curation.undo(pair=pair, user=curator)
     assert str(refusal.value) == (

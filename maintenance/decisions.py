@@ -73,10 +73,8 @@ def _open(proposals: QuerySet[Proposal]) -> list[Proposal]:
 def _lock_pairs(proposals: list[Proposal], *, using: str) -> None:
     """Lock all pairs that accepting these locked `proposals` may change, or let stand for others."""
     for model, name in ((SftPair, "sft_pair"), (PreferencePair, "preference_pair")):
-        keys = sorted(set().union(*(proposal.pair_keys(name) for proposal in proposals)))
-        if keys:
-            merged = model._default_manager.using(using).filter(pk__in=keys, merged_into__isnull=False)
-            lock_groups(model, [*keys, *merged.values_list("merged_into", flat=True)], using=using)
+        if keys := set().union(*(proposal.pair_keys(name) for proposal in proposals)):
+            lock_groups(model, keys, using=using)
 
 
 def _merge(proposal: Proposal, user: User) -> None:

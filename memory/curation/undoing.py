@@ -71,7 +71,8 @@ def undo(*, pair: TrainingPair, user: User | AnonymousUser | None, expected: int
     """
     using = database_of(pair)
     with transaction.atomic(using=using):
-        _lock_group(pair)
+        # Those to put back beside the pair are among them.
+        lock_groups(type(pair), [pair.pk], using=using)
         stored = lock(pair)
         decision, merged_into, values = _takeable(stored, user, expected=expected)
         _restore(stored, values, decision, user=user)
@@ -203,14 +204,6 @@ def _restore(
     except ValidationError as error:
         raise UndoRefusedError(f"pair {pair.pk}: another pair has the texts that it had before") from error
     edit_preferences.follow(pair, former=former, user=user)
-
-
-def _lock_group(pair: TrainingPair) -> None:
-    """Lock the pair that stands for `pair`, if one does, and all that it stands for: those to put back are there."""
-    model, using = type(pair), database_of(pair)
-    stored: Any = model._default_manager.using(using).filter(pk=pair.pk, merged_into__isnull=False)
-    if survivors := list(stored.values_list(MERGED_INTO, flat=True)):
-        lock_groups(model, survivors, using=using)
 
 
 def _restore_followers(

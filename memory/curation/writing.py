@@ -36,13 +36,15 @@ def lock(pair: PairT) -> PairT:
 
 
 def lock_groups(model: type[TrainingPair], keys: Iterable[int], *, using: str) -> None:
-    """Lock the pairs `keys` with those that they stand for, to the end of the transaction.
+    """Lock the pairs `keys`, those that stand for them, and all that any of these stand for, to the transaction's end.
 
     In the order of their keys, as all who lock several pairs do: two people who merge the same pairs take turns, where
     each would wait for the other else.
     """
     pairs: Any = model._default_manager.using(using)
-    standing = list(keys)
+    chosen = list(keys)
+    survivors = pairs.filter(pk__in=key_list(chosen, using=using), merged_into__isnull=False)
+    standing = [*chosen, *survivors.values_list("merged_into", flat=True)]
     followers = pairs.filter(merged_into__in=key_list(standing, using=using)).values_list("pk", flat=True)
     group = pairs.filter(pk__in=key_list([*standing, *followers], using=using))
     list(group.order_by("pk").select_for_update().values("pk"))

@@ -114,7 +114,7 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
     if asked.decision not in known:
         raise DecisionError(f"decision: got {asked.decision!r}, allowed {', '.join(known)}")
     with transaction.atomic():
-        _lock_others(channel, pk, asked)
+        _lock_others(channel, pk, asked, user)
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
         if asked.seen != curation.state_of(pair):
             if _WISHES.get(asked.decision) == pair.review_status:
@@ -130,13 +130,15 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
         return replace(outcome, record=records.aggregate(newest=Max("history_id"))["newest"])
 
 
-def _lock_others(channel: ReviewChannel, pk: int, asked: Asked) -> None:
-    """Lock what a decision about more than one pair is about: its proposal first, then all pairs in their order."""
+def _lock_others(channel: ReviewChannel, pk: int, asked: Asked, user: User) -> None:
+    """Lock what a decision about more than one pair is about: its proposals first, then all pairs in their order."""
     others = {_key(asked.into), _key(asked.other)} - {0}
     if asked.proposal:
         proposal = Proposal.objects.filter(pk=_key(asked.proposal)).select_for_update().first()
         others |= proposal.pair_keys(channel.link) if proposal is not None else set()
-    if others:
+    if asked.decision == "undo":
+        list(_accepted_against(channel, pk, user).order_by("pk").select_for_update().values("pk"))
+    if others or asked.decision == "undo":
         lock_groups(channel.model, [pk, *others], using=DEFAULT_DB_ALIAS)
 
 
@@ -148,11 +150,12 @@ def take_back(*, channel: ReviewChannel, decided: Decided, user: User) -> None:
 
     """
     with transaction.atomic():
-        if decided.changed is not None:
-            pair = channel.model._default_manager.select_for_update().get(pk=decided.changed)
-            curation.undo(pair=pair, user=user, expected=decided.record)
+        # In the order of `_lock_others`; undo locks the pair with those that it was merged with.
         if decided.proposal is not None:
             decisions.reopen(proposals=Proposal.objects.filter(pk=decided.proposal), user=user)
+        if decided.changed is not None:
+            pair = channel.model._default_manager.get(pk=decided.changed)
+            curation.undo(pair=pair, user=user, expected=decided.record)
 
 
 def allowed_decisions(channel: ReviewChannel) -> Mapping[str, Callable[[_Case], Outcome]]:
@@ -212,11 +215,16 @@ def _undo(case: _Case) -> Outcome:
     if MERGED_INTO in undone.columns:
         # Accepted with this merge, or after it: both pairs stand again.
         merged_at = case.channel.model.history.filter(history_id=undone.record).values("history_date")
-        against = {f"other_{case.channel.link}": case.pair, "decided_by": case.user, "decided_at__gte": merged_at[:1]}
-        accepted = Proposal.objects.filter(status=Proposal.Status.ACCEPTED, **against)
-        decisions.reopen(proposals=accepted, user=case.user)
+        accepted = _accepted_against(case.channel, case.pair.pk, case.user)
+        decisions.reopen(proposals=accepted.filter(decided_at__gte=merged_at[:1]), user=case.user)
     text = f"Pair {case.pair.pk}: undone ({undone.what})."
     return Outcome(text, changed=None, moves_on=False, undone=undone.record)
+
+
+def _accepted_against(channel: ReviewChannel, pk: int, user: User) -> QuerySet[Proposal]:
+    """Return the proposals by which `user` let another pair stand for the pair `pk`."""
+    against = {f"other_{channel.link}": pk, "decided_by": user}
+    return Proposal.objects.filter(status=Proposal.Status.ACCEPTED, **against)
 
 
 def _accept(case: _Case) -> Outcome:

@@ -5,6 +5,7 @@ On PostgreSQL alone: SQLite lets one of them write at a time.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -13,7 +14,8 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 
 from dualchannel_site.desk.review.channels import channel_of
-from dualchannel_site.desk.review.decisions import Asked, decide
+from dualchannel_site.desk.review.decisions import Asked, decide, take_back
+from dualchannel_site.desk.review.remembered import Decided
 from maintenance import decisions
 from maintenance.models import Proposal
 from memory import curation
@@ -112,7 +114,22 @@ def test_each_merges_the_other_way_round_on_the_review_page(
         assert (refused(results), merged(one, other)) == (1, 1)
 
 
-def test_one_takes_a_merge_back_while_one_decides_on_all_the_pairs(together: Any, users: tuple[User, User]) -> None:
+def taking_back(way: str, pair: SftPair, user: User, proposal: int | None = None) -> Act:
+    """Return one of the ways in which `user` takes back that `pair` was merged away, the last decision on it."""
+    pair.refresh_from_db()
+    if way == "decide":
+        return asked(pair, "undo", user)
+    if way == "undo":
+        return partial(curation.undo, pair=pair, user=user)
+    record = pair.history.latest("history_id").history_id
+    decided = Decided(shown=pair.pk, changed=pair.pk, proposal=proposal, text="", record=record)
+    return partial(take_back, channel=channel_of("memory"), decided=decided, user=user)
+
+
+@pytest.mark.parametrize("way", ["undo", "decide", "take_back"])
+def test_one_takes_a_merge_back_while_one_decides_on_all_the_pairs(
+    together: Any, users: tuple[User, User], way: str
+) -> None:
     for number in range(TIMES):
         followers = [rows.sft_pair(response=f"Pixel {number}, told {time} times.") for time in range(20)]
         merged_away, survivor = two_pairs(number)
@@ -122,11 +139,27 @@ def test_one_takes_a_merge_back_while_one_decides_on_all_the_pairs(together: Any
         merge = SftPair.objects.filter(pk=merged_away.pk)
         curation.merge(pairs=merge, into=survivor, user=users[0])
         results = together(
-            lambda pair=merged_away: curation.undo(pair=pair, user=users[0]),
+            taking_back(way, merged_away, users[0]),
             lambda pairs=everything: curation.approve(pairs=pairs, user=users[1]),
         )
         assert results[1] == len(pairs)
         assert merged(*pairs) == (len(pairs) - 1 if refused(results[:1]) else len(followers))
+
+
+@pytest.mark.parametrize("way", ["decide", "take_back"])
+def test_one_takes_an_accepted_proposal_back_while_one_accepts_it(
+    together: Any, users: tuple[User, User], way: str
+) -> None:
+    for number in range(TIMES):
+        newer, older = two_pairs(number)
+        found = proposal(newer, older)
+        decisions.accept(proposals=found, user=users[0])
+        results = together(
+            taking_back(way, older, users[0], found.get().pk),
+            asked(newer, "accept", users[1], proposal=str(found.get().pk)),
+        )
+        assert refused(results[:1]) == 0
+        assert merged(newer, older) == 1 - refused(results[1:])
 
 
 def test_each_accepts_a_proposal_about_the_same_pairs(together: Any, users: tuple[User, User]) -> None:
@@ -150,3 +183,22 @@ def test_one_accepts_on_the_review_page_and_one_on_the_list(together: Any, users
         )
         assert results[1] == refused(results[:1])
         assert merged(newer, older) == 1
+
+
+def test_one_accepts_for_a_pair_that_is_merged_away_while_one_decides_on_all_the_pairs(
+    together: Any, users: tuple[User, User]
+) -> None:
+    for number in range(TIMES):
+        # Those that the survivor stands for have the lower keys.
+        survivor, *followers = (rows.sft_pair(response=f"Pixel {number}, told {time} times.") for time in range(20))
+        newer, older = two_pairs(number)
+        SftPair.objects.filter(pk__in=[pair.pk for pair in (*followers, newer)]).update(merged_into=survivor)
+        newer.refresh_from_db()
+        pairs = [survivor, *followers, newer, older]
+        everything = SftPair.objects.filter(pk__in=[pair.pk for pair in pairs])
+        results = together(
+            asked(newer, "accept", users[0], proposal=str(proposal(newer, older).get().pk)),
+            lambda pairs=everything: curation.approve(pairs=pairs, user=users[1]),
+        )
+        assert results[1] == len(pairs)
+        assert merged(older) == 1 - refused(results[:1])

@@ -546,9 +546,11 @@ def test_an_unknown_decision_is_refused(decision: str, desk: Client) -> None:
 
 
 def test_a_pair_that_is_not_there_is_not_found(desk: Client) -> None:
+    other = rows.sft_pair().pk
     for key in (7777, 10**30):
-        response = desk.post(reverse("desk:decide", args=["memory", key]), {"decision": "approve", "seen": "x"})
-        assert response.status_code == 404
+        for form in ({"decision": "approve"}, {"decision": "merge", "into": other}, {"decision": "undo"}):
+            response = desk.post(reverse("desk:decide", args=["memory", key]), {"seen": "x", **form})
+            assert response.status_code == 404
 
 
 def state(pair: SftPair) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,9 +16,10 @@ from dualchannel_site.desk.review.remembered import Decided
 from maintenance import decisions
 from maintenance.models import Proposal
 from memory import curation
+from memory.curation.decisions import APPROVE, REJECT
 from memory.curation.undoing import MERGED_INTO
 from memory.curation.writing import lock_groups
-from memory.models import PreferencePair, ReviewStatus, SftPair
+from memory.models import PreferencePair, SftPair
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -100,7 +102,8 @@ class _Case:
 def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outcome:
     """Make a decision, or none of it.
 
-    Where somebody else has decided the same meanwhile, there is nothing left to decide, and the next pair follows.
+    Where somebody else has decided the same meanwhile, and nothing else, there is nothing left to decide, and the next
+    pair follows.
 
     Raises:
         DecisionError: it cannot be made.
@@ -119,7 +122,7 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
         _lock_others(channel, pk, asked, user)
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
         if asked.seen != curation.state_of(pair):
-            if _WISHES.get(asked.decision) == pair.review_status:
+            if _is_decided_alike(pair, asked.decision):
                 return Outcome(f"Pair {pk} was {pair.review_status} meanwhile.", changed=None)
             raise ChangedMeanwhileError(
                 f"Pair {pk} was changed since you saw it, so nothing was decided. This is how it is now; "
@@ -130,6 +133,16 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
             return outcome
         records = channel.model.history.filter(id=outcome.changed)
         return replace(outcome, record=records.aggregate(newest=Max("history_id"))["newest"])
+
+
+def _is_decided_alike(pair: SftPair | PreferencePair, decision: str) -> bool:
+    """Return whether the last decision on a pair is this one, made on it alone or on many: an edit approves as well."""
+    wish = _WISHES.get(decision)
+    if wish is None or pair.review_status != wish.values["review_status"]:
+        return False
+    reasons = type(pair).history.filter(id=pair.pk).values_list("history_change_reason", flat=True)
+    newest = reasons.order_by("-history_id").first() or ""
+    return re.match(rf"(bulk \d+: )?{wish.reason}(: |$)", newest) is not None
 
 
 def _lock_others(channel: ReviewChannel, pk: int, asked: Asked, user: User) -> None:
@@ -276,7 +289,7 @@ def _changed(case: _Case, count: int, what: str) -> Outcome:
 
 
 # What two people may want of the same pair, each without the other.
-_WISHES = {"approve": ReviewStatus.APPROVED, "reject": ReviewStatus.REJECTED}
+_WISHES = {"approve": APPROVE, "reject": REJECT}
 _COMMON: Mapping[str, Callable[[_Case], Outcome]] = {
     "approve": _approve,
     "reject": _reject,

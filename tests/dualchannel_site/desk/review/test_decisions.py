@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from maintenance.models import Proposal
 from memory import curation
+from memory.bulk_decisions import decide_selected
 from memory.curation import state_of
 from memory.models import PreferencePair, SftPair
 from tests.dualchannel_site.desk.review.people import CHANGE, VIEW, curator, person, viewer
@@ -471,6 +472,34 @@ class TestTwoPeople:
         assert f"Pair {pair.pk} was {pair.review_status} meanwhile." in response.content.decode()
         assert pair.history.latest("history_id").history_user == User.objects.get(username="other")
         assert undo(desk).status_code == 409
+
+    @pytest.mark.parametrize("reason", ["", "Because."])
+    def test_so_does_who_decides_the_same_as_a_decision_for_many(self, reason: str, desk: Client) -> None:
+        pair, following = two_pairs()
+        seen = state_of(pair)
+        pairs = SftPair.objects.filter(pk=pair.pk)
+        decide_selected(pairs=pairs, action="approve", user=curator("other"), reason=reason)
+        assert shown(decide(desk, pair, "approve", seen=seen)) == following.pk
+
+    @pytest.mark.parametrize("by", ["swap", "edit", "save"])
+    def test_a_pair_that_was_approved_with_other_words_is_shown_again(self, by: str, desk: Client) -> None:
+        pair, other = rows.preference_pair(), curator("other")
+        seen = state_of(pair)
+        if by == "swap":
+            curation.swap(pair=pair, user=other)
+        elif by == "edit":
+            curation.edit(pair=pair, field="chosen", text="Good day.", user=other)
+        else:
+            pair.chosen, pair.review_status = "Good day.", "approved"
+            curation.save(pair=pair, user=other)
+        response = decide(desk, pair, "approve", seen=seen)
+        assert (response.status_code, shown(response)) == (409, pair.pk)
+
+    def test_so_is_one_that_was_rejected_as_a_tie(self, desk: Client) -> None:
+        pair = rows.preference_pair()
+        seen = state_of(pair)
+        curation.tie(pair=pair, user=curator("other"))
+        assert decide(desk, pair, "reject", seen=seen).status_code == 409
 
     def test_who_was_refused_goes_on_by_skipping(self, desk: Client) -> None:
         pair, following = two_pairs()

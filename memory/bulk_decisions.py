@@ -7,7 +7,6 @@ off in the middle goes on where it stopped. What the pairs were before is kept b
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from memory.bulk import insert_rows, key_list
 from memory.curation import UNARCHIVED, decisions
 from memory.curation.decisions import Decision, change
 from memory.curation.undoing import taken_back
+from memory.history import is_on_record
 from memory.models import BulkChange, BulkDecision, PreferencePair, SftPair
 
 if TYPE_CHECKING:
@@ -209,20 +209,17 @@ def _undo_slice(key: int, user: User) -> BulkDecision:
 
 
 def _restore(decision: BulkDecision, keys: list[int], user: User) -> int:
-    """Put back those pairs of `keys` that are as the decision left them; return how many there were."""
+    """Put back those pairs of `keys` that are in everything as the decision left them; return how many there were."""
     model = MODELS[decision.channel]
     before = BulkChange.objects.filter(decision=decision, pair_id=OuterRef("pk"))
-    as_decided = _locked(model, keys).filter(**_lookups(_DECISIONS[decision.action].values))
-    untouched = as_decided.filter(Exists(before.filter(history_id=Subquery(_newest_record(model, "pair_id")))))
+    last_decided = Exists(before.filter(history_id=Subquery(_newest_record(model, "pair_id"))))
+    # Training and nights change pairs without a record in this history.
+    untouched = _locked(model, keys).filter(last_decided, is_on_record(model))
     (column,) = _DECISIONS[decision.action].values
     # Only used pairs are emitted again, so that what they were need not be looked up.
     value = True if column == "is_used" else Subquery(before.values(column)[:1])
     reason = taken_back(before.values("history_id"), _reason(decision))
     return change(untouched, {column: value}, user=user, reason=reason)
-
-
-def _lookups(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{name}__isnull" if value is None else name: value is None or value for name, value in values.items()}
 
 
 def _locked(model: type[SftPair] | type[PreferencePair], keys: list[int]) -> QuerySet[Any]:

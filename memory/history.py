@@ -68,18 +68,23 @@ def keep_states(pairs: QuerySet[PairT]) -> int:
     difference between two records is what that person's decision changed, and nothing else. One query, whatever the
     count.
     """
-    records = pairs.model.history.model
-    known = records._default_manager.filter(id=OuterRef("pk"))
-    newer = records._default_manager.filter(id=OuterRef("id"), history_id__gt=OuterRef("history_id"))
-    columns = [field.attname for field in records.tracked_fields if not field.primary_key]
-    same = known.filter(~Exists(newer), *(_Same(F(name), OuterRef(name)) for name in columns))
+    known = pairs.model.history.filter(id=OuterRef("pk"))
     is_first = ~Exists(known)
     return record(
-        pairs.filter(~Exists(same)),
+        pairs.filter(~is_on_record(pairs.model)),
         kind=Case(When(is_first, then=Value("+")), default=Value("~"), output_field=CharField()),
         user=None,
         reason=Case(When(is_first, then=Value(FIRST_STORED)), default=Value(AS_FOUND), output_field=CharField()),
     )
+
+
+def is_on_record(model: type[TrainingPair]) -> Exists:
+    """Return the condition of a query on `model` that the pair's history ends with its stored state."""
+    records = model.history.model
+    newer = records._default_manager.filter(id=OuterRef("id"), history_id__gt=OuterRef("history_id"))
+    columns = [field.attname for field in records.tracked_fields if not field.primary_key]
+    same = (_Same(F(name), OuterRef(name)) for name in columns)
+    return Exists(records._default_manager.filter(~Exists(newer), *same, id=OuterRef("pk")))
 
 
 def record(

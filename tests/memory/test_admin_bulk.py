@@ -382,6 +382,30 @@ class TestUndoing:
         assert (pair.is_used, pair.training_epoch) == (True, 7)
         assert (decision.restored, decision.left_alone) == (0, 1)
 
+    @pytest.mark.parametrize("changed", [USED, {"archived_at": LONG_AGO}, {"response": "Biscuit."}])
+    def test_a_pair_that_training_or_a_night_changed_since_is_left_alone_though_it_is_as_decided(
+        self, changed: dict[str, Any], admin_client: Client
+    ) -> None:
+        pair, _ = rows.sft_pair(), rows.sft_pair()
+        decision = decide(admin_client, "approve")
+        SftPair.objects.filter(pk=pair.pk).update(**changed)
+        decision = undone(admin_client, decision)
+        assert statuses() == ["approved", "pending"]
+        assert (decision.restored, decision.left_alone) == (1, 1)
+
+    @pytest.mark.parametrize("forgotten", [True, False])
+    def test_a_pair_that_was_trained_and_emitted_again_since_counts_as_unused(
+        self, forgotten: bool, admin_client: Client
+    ) -> None:
+        rows.sft_pair(**USED)
+        decision = decide(admin_client, "reemit", reason="Again.")
+        # By a night, or by a run that was discarded.
+        mark = {"used_timestamp": None, "training_epoch": None} if forgotten else {"training_epoch": 7}
+        SftPair.objects.update(**mark)
+        decision = undone(admin_client, decision)
+        assert not SftPair.objects.get().is_used
+        assert (decision.restored, decision.left_alone) == (0, 1)
+
     def test_a_pair_that_a_night_archived_again_stays_there(self, admin_client: Client) -> None:
         pair, again = rows.sft_pair(archived_at=LONG_AGO), datetime(2026, 6, 1, tzinfo=UTC)
         decision = decide(admin_client, "unarchive")

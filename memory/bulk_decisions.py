@@ -160,10 +160,15 @@ def _decide_slice(key: int, pairs: QuerySet[Any]) -> BulkDecision:
 
 
 def _change(decision: BulkDecision, keys: list[int]) -> int:
-    """Change those pairs of `keys` that are not as wanted yet, with what they were kept beside the decision."""
+    """Change those pairs of `keys` that are not as wanted yet, with what they were kept beside the decision.
+
+    Those that somebody has changed since the decision need not be among the counted ones, which nobody wrote down.
+    """
     model = MODELS[decision.channel]
     using = model.objects.db
-    before = list(_locked(model, keys).filter(_DECISIONS[decision.action].changes).values_list("pk", *_BEFORE))
+    since = model.history.filter(id=OuterRef("pk"), history_date__gt=decision.decided_at)
+    meant = _locked(model, keys).filter(_DECISIONS[decision.action].changes, ~Exists(since))
+    before = list(meant.values_list("pk", *_BEFORE))
     changing = key_list([row[0] for row in before], using=using)
     changed = change(
         model.objects.filter(pk__in=changing),

@@ -265,6 +265,19 @@ class TestSlices:
         later.refresh_from_db()
         assert later.review_status == "pending"
 
+    def test_pairs_that_somebody_brings_into_the_filter_before_their_slice_are_left_alone(
+        self, admin_user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk_decisions, "SLICE_ROWS", 1)
+        for status in ("rejected", "pending", "approved", "pending"):
+            rows.sft_pair(review_status=status)
+        pairs = SftPair.objects.filter(review_status="pending")
+        decision = advance(begin(pairs=pairs, action="reject", user=admin_user), pairs=pairs, seconds=0)
+        curation.reopen(pairs=SftPair.objects.filter(review_status="approved"), user=admin_user)
+        decision = advance(decision, pairs=pairs)
+        assert statuses() == ["rejected", "rejected", "pending", "rejected"]
+        assert (decision.changed, decision.has_more) == (2, False)
+
     def test_an_unfinished_decision_goes_on_by_itself_for_its_author_alone(
         self, admin_client: Client, admin_user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:

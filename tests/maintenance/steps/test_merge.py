@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -586,6 +587,45 @@ def test_what_a_person_rejects_is_rejected_for_all_that_say_the_same() -> None:
     SftPair.objects.filter(pk=pairs[2].pk).update(review_status="pending", sampling_weight=0.0)
     assert merge_night(days=2).counts["released_for_consent"] == 0
     assert standing(*pairs) == [2, 2, None]
+
+
+def test_what_a_person_rejects_is_rejected_for_all_though_consent_goes_too() -> None:
+    pairs = three_alike()
+    curation.reject(pairs=SftPair.objects.filter(pk=pairs[2].pk), user=maren())
+    withdraw(pairs[2].conversation)
+    assert merge_night(days=1).counts["released_for_consent"] == 0
+    Conversation.objects.filter(training_allowed=False).delete()
+    assert merge_night(days=2).counts["released_for_consent"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize("column", ["sampling_weight", "reward_intensity"])
+def test_what_a_person_weights_to_nothing_is_so_for_all_though_consent_goes_too(column: str, is_deleted: bool) -> None:
+    pairs = three_alike()
+    SftPair.objects.filter(pk=pairs[2].pk).update(**{column: 0.0})
+    withdraw(pairs[2].conversation)
+    if is_deleted:
+        Conversation.objects.filter(training_allowed=False).delete()
+    assert merge_night(days=1).counts["released_for_consent"] == 0
+    assert standing(*pairs) == [2, 2, None]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL reads what is small as a whole")
+def test_not_every_pair_is_read_for_those_whose_survivor_lost_its_consent() -> None:
+    for number in range(10):
+        conversation = rows.conversation(str(number))
+        SftPair.objects.insert(rows.unsaved_sft_pair(conversation=conversation) for _ in range(100))
+    night = nights.night("merge")
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as queries:
+        cursor.execute("ANALYZE")
+        releasing.release_pairs(night, SftPair)
+        cursor.execute(f"EXPLAIN QUERY PLAN {queries[-1]['sql']}")
+        plan = " / ".join(row[-1] for row in cursor.fetchall())
+    # The conversations, and no more of the pairs than an index holds.
+    read = [line for line in plan if line.startswith("SCAN") and "COVERING INDEX" not in line]
+    assert read == ["SCAN U0"] * len(read), plan
+    assert "SEARCH memory_sftpair USING INTEGER PRIMARY KEY (rowid=?)" in plan, plan
 
 
 def test_what_a_person_merged_stays_merged() -> None:

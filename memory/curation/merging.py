@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import transaction
-from django.db.models import Exists, Manager, Model, OuterRef, Q, QuerySet
+from django.db.models import CharField, Exists, Manager, Model, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from memory.bulk import key_list
 from memory.curation.decisions import change
@@ -50,9 +51,12 @@ def merge_reason(survivor: int) -> str:
 
 
 def merged_by_a_person(model: type[TrainingPair]) -> Exists:
-    """Return the condition of a query on `model` that a person once merged the pair, and no night."""
+    """Return the condition of a query on `model` that a person, no night, merged the pair and did not take it back."""
     history: Manager[Model] = model.history.model._default_manager
-    return Exists(history.filter(id=OuterRef("pk"), history_change_reason__startswith=_MERGED_INTO))
+    of_it = Concat(Value("took back record "), Cast(OuterRef("history_id"), CharField()), Value(":"))
+    taken_back = history.filter(id=OuterRef("id"), history_change_reason__startswith=of_it)
+    merged = history.filter(id=OuterRef("pk"), history_change_reason__startswith=_MERGED_INTO)
+    return Exists(merged.filter(~Exists(taken_back)))
 
 
 def why_unfit(pair: TrainingPair) -> str:

@@ -636,6 +636,19 @@ def test_what_a_person_merged_stays_merged() -> None:
     assert standing(older, newer) == [1, None]
 
 
+def test_a_merge_that_a_person_took_back_binds_no_night() -> None:
+    texts = enumerate(["sure, good", "well, good"])
+    older, newer = (memory(text, day=day, conversation=rows.conversation(text)) for day, text in texts)
+    for _ in range(2):
+        curation.merge(pairs=SftPair.objects.filter(pk=older.pk), into=newer, user=maren())
+        curation.undo(pair=SftPair.objects.get(pk=older.pk), user=maren())
+    merge_night()
+    assert standing(older, newer) == [1, None]
+    withdraw(newer.conversation)
+    assert merge_night(days=1).counts["released_for_consent"] == 1
+    assert standing(older, newer) == [None, None]
+
+
 def test_small_transactions_release_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releasing, "ROWS_PER_TRANSACTION", 1)
     pairs = three_alike()

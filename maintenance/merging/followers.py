@@ -18,7 +18,7 @@ from memory.bulk import key_list
 from memory.curation.merging import merged_by_a_person
 from memory.embeddings import from_bytes
 from memory.extraction.vectors import VectorCache
-from memory.models import PairEmbedding, ReviewStatus, SftPair
+from memory.models import PairEmbedding, SftPair
 
 _PAIRS_READ = 2_000
 
@@ -64,8 +64,7 @@ def _followers(channel: Channel, members: Sequence[int], *, using: str) -> Itera
     """Yield followers of `members` that a night merged, with the member and where they come from."""
     for start in range(0, len(members), _PAIRS_READ):
         portion = key_list(members[start : start + _PAIRS_READ], using=using)
-        merged = channel.model.objects.using(using).filter(merged_into__in=portion, archived_at=None)
-        merged = merged.exclude(review_status=ReviewStatus.REJECTED)
+        merged = channel.model.objects.using(using).filter(merged_into__in=portion).worth_training()
         merged = merged.exclude(content_hash=F("merged_into__content_hash")).filter(~merged_by_a_person(channel.model))
         yield from merged.order_by("pk").values_list("pk", "merged_into_id", "source")
 

@@ -257,7 +257,16 @@ def test_a_pair_is_released_where_the_survivor_of_its_own_has_other_facts() -> N
     assert standing(*pairs) == [None, 2, None]
 
 
-@pytest.mark.parametrize("fields", [{"archived_at": BEGIN}, {"review_status": "rejected"}, {"response": "well,  GOOD"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"archived_at": BEGIN},
+        {"review_status": "rejected"},
+        {"sampling_weight": 0.0},
+        {"reward_intensity": 0.0},
+        {"response": "well,  GOOD"},
+    ],
+)
 def test_what_may_not_be_trained_and_copies_go_along_however_unlike(fields: dict[str, Any]) -> None:
     pairs = [memory("sure, good", 0, day=0), memory("well, good", 20, day=1), memory("yes, good", 40, day=2)]
     SftPair.objects.filter(pk=pairs[0].pk).update(merged_into=pairs[1], **fields)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from django.db import connections
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from maintenance.merging.candidates import Pool, read_pool, read_vectors
 from maintenance.merging.channels import Channel
@@ -21,6 +21,7 @@ from maintenance.merging.open_proposals import follow_merges
 from maintenance.merging.proposals import Alike, Proposed, propose
 from maintenance.merging.turned_round import turned_round
 from maintenance.merging.writing import Written, write_merges
+from maintenance.models import MaintenanceRun, RowChange
 from maintenance.night import Night
 from maintenance.similarity import SimilarPairs, similar_pairs
 from memory.extraction.vectors import VectorCache
@@ -104,6 +105,7 @@ def merge_channel(night: Night, channel: Channel, marks: ChannelMarks | None, *,
             key=highest if marks is None else max(highest, marks.key),
             full_at=night.now if marks is None else marks.full_at,
             history=newest,
+            run=night.run.pk,
             left=tuple(sorted(left)),
             waiting=proposed.waiting,
         ),
@@ -120,13 +122,29 @@ def _is_new(channel: Channel, pool: Pool, marks: ChannelMarks | None, *, using: 
     again = KEYS_LOOKED_AT_AGAIN if connections[using].vendor == "postgresql" else 0
     is_new = pool.candidates["embedding"] > marks.key - again
     changed = channel.model.history.using(using).filter(history_id__gt=marks.history - again)
-    pairs = np.array([*marks.left, *changed.order_by().values_list("id", flat=True).distinct()], dtype=np.int64)
-    numbers = pool.numbers(pairs)
+    pairs = [
+        *marks.left,
+        *changed.order_by().values_list("id", flat=True).distinct(),
+        *_released_since(channel, marks.run, using=using),
+    ]
+    numbers = pool.numbers(np.array(pairs, dtype=np.int64))
     is_new[numbers[numbers >= 0]] = True
     has_new = np.zeros(len(is_new), dtype=np.bool_)
     has_new[pool.leaders[is_new]] = True
     copies: Mask = has_new[pool.leaders]
     return copies
+
+
+def _released_since(channel: Channel, run: int, *, using: str) -> QuerySet[RowChange, int]:
+    """Return the keys of pairs that nights after `run` released: this one, and those that did not live to compare them.
+
+    They were hidden behind another pair when the others were compared.
+    """
+    later = MaintenanceRun.objects.filter(pk__gt=run).order_by().values("pk")
+    released = RowChange.objects.using(using).filter(
+        run__in=later, step="merge", table=channel.model._meta.label_lower, undone_at=None, after__merged_into_id=None
+    )
+    return released.order_by().values_list("row_id", flat=True)
 
 
 def _search(night: Night, channel: Channel, pool: Pool, is_new: Mask) -> SimilarPairs:

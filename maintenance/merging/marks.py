@@ -22,6 +22,7 @@ class ChannelMarks:
         key: the highest key of an embedding that was compared.
         full_at: when all pairs were compared with each other.
         history: the highest key in the history of the pairs; whoever brings a pair back leaves a record there.
+        run: the night that compared them; what later ones released before they failed tells the journal.
         left: pairs that are to be compared again.
         waiting: proposals beyond the budget: newer or older pair first, then the other one, and their cosine.
 
@@ -30,6 +31,7 @@ class ChannelMarks:
     key: int
     full_at: datetime
     history: int = 0
+    run: int = 0
     left: tuple[int, ...] = ()
     waiting: tuple[tuple[int, int, float], ...] = ()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,8 @@ def merge(night: Night) -> StepOutcome:
     released = 0
     budget = settings.max_proposals
     for channel in (SFT, PREFERENCE):
-        free = release_pairs(night, channel.model)
-        released += len(free)
-        before = earlier.get(channel.name)
-        if before is not None:
-            # They were hidden behind another pair when the others were compared.
-            before = replace(before, left=(*before.left, *free))
-        outcomes[channel] = merge_channel(night, channel, before, budget=budget)
+        released += len(release_pairs(night, channel.model))
+        outcomes[channel] = merge_channel(night, channel, earlier.get(channel.name), budget=budget)
         budget -= len(outcomes[channel].proposed.made)
     marks = Marks(
         embedder=night.version(),

@@ -816,6 +816,30 @@ def test_a_night_that_failed_leaves_no_marks() -> None:
     assert merge_night().details["comparison"]["sft"] == "new with all"
 
 
+def test_what_a_night_released_that_failed_is_compared_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [memory("sure, good", 0), memory("well, good", 20, day=2)]
+    merge_night()
+    pairs.append(memory("yes, good", 38, day=3))
+    with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+        broken.setattr(channel_merge, "follow_merges", lambda *arguments: 1 / 0)
+        merge_night(days=1)
+    assert standing(*pairs) == [None, 2, None]
+    outcome = merge_night(days=2)
+    assert (outcome.counts["compared_pairs"], outcome.details["comparison"]["sft"]) == (2, "new with all")
+    assert merge_night(days=3).counts["compared_pairs"] == 0
+
+
+def test_what_lost_consent_released_is_compared_though_the_night_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = three_alike()
+    withdraw(pairs[2].conversation)
+    with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+        broken.setattr("maintenance.steps.merge.merge_channel", lambda *arguments, **settings: 1 / 0)
+        merge_night(days=1)
+    assert standing(*pairs) == [None, None, None]
+    assert merge_night(days=2).counts["released_for_consent"] == 0
+    assert standing(*pairs) == [1, None, None]
+
+
 # People, meanwhile.
 
 

@@ -48,7 +48,11 @@ def _follow(night: Night, channel: Channel, pool: Pool, rows: Sequence[Any]) -> 
         if each is not None
     }
     known = known_states(pool.candidates, np.unique(numbers[there]))
+    among = Proposal.objects.using(night.using).open()
     with transaction.atomic(using=night.using):
+        # Before the pairs, as people who accept proposals do: each would wait for the other else.
+        locked = among.filter(pk__in=key_list(list(wanted), using=night.using)).order_by("pk")
+        list(locked.select_for_update().values("pk"))
         present = rows_as_read(channel, known, columns=(), using=night.using)
         taken = _named(channel, list(known), using=night.using)
         changed = []
@@ -57,7 +61,6 @@ def _follow(night: Night, channel: Channel, pool: Pool, rows: Sequence[Any]) -> 
             if pair <= present.keys() and pair not in taken:
                 taken.add(pair)
                 changed.append((pk, *_values(each)))
-        among = Proposal.objects.using(night.using).open()
         change_rows(night, [*channel.proposal, "kind", "reason"], changed, among=among)
 
 

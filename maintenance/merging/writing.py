@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import transaction
+from django.db.models import QuerySet
 
 from maintenance.journal import change_rows
 from maintenance.merging.channels import Channel
@@ -15,7 +16,7 @@ from maintenance.merging.groups import Merges
 from maintenance.merging.ranking import Candidates, Numbers, hash_words
 from maintenance.night import ROWS_PER_TRANSACTION, Night
 from memory.bulk import key_list
-from memory.models import ReviewStatus
+from memory.models import PreferencePair, ReviewStatus, SftPair
 
 # Where a pair's metadata tell what it stands for.
 MERGED = "merged"
@@ -90,15 +91,20 @@ def known_states(candidates: Candidates, numbers: Numbers) -> Known:
     return {pair: (high, low, approved) for pair, high, low, approved in columns.tolist()}
 
 
-def rows_as_read(channel: Channel, known: Known, *, columns: Sequence[str], using: str) -> dict[int, dict[str, Any]]:
+def rows_as_read(
+    channel: Channel, known: Known, *, columns: Sequence[str], using: str, along: Sequence[int] = ()
+) -> dict[int, dict[str, Any]]:
     """Lock pairs and return `columns` of those that may still be trained and are as `known`, by key.
 
-    To be called in a transaction.
+    To be called in a transaction. The keys in `along` are those of other pairs to lock: all in the order of their keys,
+    as people's decisions do, since each would wait for the other else.
     """
-    pairs = channel.model.objects.using(using).filter(pk__in=key_list(list(known), using=using))
+    pairs = channel.model.objects.using(using)
     # The lock comes first, by itself: a query that waits for one goes on with what it had read before.
-    list(pairs.order_by("pk").select_for_update().values("pk"))
-    rows = pairs.trainable().order_by("pk").values("pk", "content_hash", "review_status", *columns)
+    locked = pairs.filter(pk__in=key_list([*known, *along], using=using))
+    list(locked.order_by("pk").select_for_update().values("pk"))
+    read = pairs.filter(pk__in=key_list(list(known), using=using)).trainable().order_by("pk")
+    rows = read.values("pk", "content_hash", "review_status", *columns)
     return {
         row["pk"]: row
         for row in rows
@@ -142,10 +148,12 @@ def _write(
     pairs = channel.model.objects.using(night.using)
     with transaction.atomic(using=night.using):
         columns = ("source", "conversation_id", channel.message, "metadata", *channel.scores)
-        rows = rows_as_read(channel, known, columns=columns, using=night.using)
+        followers = _followers(channel, [each.member for each in batch], using=night.using)
+        along = list(followers.values_list("pk", flat=True)[:ROWS_PER_TRANSACTION])
+        rows = rows_as_read(channel, known, columns=columns, using=night.using, along=along)
         merged = [each for each in batch if each.member in rows and each.survivor in rows]
         survivors = {each.member: each.survivor for each in merged}
-        behind = pairs.filter(merged_into__in=key_list(list(survivors), using=night.using)).order_by("pk")
+        behind = _followers(channel, list(survivors), using=night.using)
         earlier = list(behind.values_list("pk", "merged_into_id")[:ROWS_PER_TRANSACTION])
         links = [(pk, None if pk in released else survivors[member]) for pk, member in earlier]
         moved = change_rows(night, ["merged_into_id"], links, among=behind)
@@ -162,6 +170,11 @@ def _write(
     most = night.config.report.examples
     written.examples = sorted([*written.examples, *merged], key=lambda each: (each.similarity, each.member))[:most]
     return True
+
+
+def _followers(channel: Channel, members: Sequence[int], *, using: str) -> QuerySet[SftPair] | QuerySet[PreferencePair]:
+    pairs = channel.model.objects.using(using)
+    return pairs.filter(merged_into__in=key_list(members, using=using)).order_by("pk")
 
 
 def _taken_over(

@@ -37,6 +37,7 @@ from training.models import PairUse, TrainingRun
 PAIRS_PER_FILE = 5_000
 # Pairs whose rows are in memory at once.
 _PAIRS_PER_READ = 250
+_NAMED = 3
 
 Key = tuple[str, int]
 
@@ -49,8 +50,8 @@ class Export:
         exported: pairs that left the database, by channel.
         files: names of the files that were written.
         kept: pairs that are in a file and stay in the database all the same.
-        problems: files of earlier nights that are damaged or cannot be read, a line each.
-        missing: names of files on record that are not on the disk.
+        problems: what is wrong with files of earlier nights: damaged, not to be read, not there; in lines.
+        missing: names of files on record that are not on the disk, and from which no night has finished removing pairs.
 
     """
 
@@ -71,17 +72,26 @@ def check_files(night: Night, export: Export) -> None:
 
     They are the only copies of their pairs, so that a damage has to be known while there is a backup without it.
     """
+    lost: list[str] = []
     exported = ArchiveFile.objects.using(night.using).filter(removed_at__isnull=False, restored_at__isnull=True)
     for archive_file in exported.order_by("pk"):
         path = night.artifacts / archive_file.path
         if not path.is_file():
-            export.missing.append(path.name)
+            lost.append(path.name)
             continue
         try:
             read_manifest(path)
             check_bytes(path, archive_file.sha256)
         except (ArchiveError, OSError) as error:
             _tell(error, night, export)
+    if lost:
+        _tell(ArchiveError(missing_files(lost)), night, export)
+
+
+def missing_files(names: Sequence[str]) -> str:
+    """Return a line about files that are not on the disk; of many, as of a disk that is not there, the first names."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"Archive files that are not there any more: {', '.join(names[:_NAMED])}{more}."
 
 
 def export_pairs(night: Night, export: Export, *, before: datetime) -> None:

@@ -6,21 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
-from maintenance.archive.exporting import Export, check_files, export_pairs
+from maintenance.archive.exporting import Export, check_files, export_pairs, missing_files
 from maintenance.archive.files import ArchiveError
 from maintenance.archive.retiring import archive_pairs
 from maintenance.night import Night, PartlyDoneError, StepOutcome
-
-# Missing files of which the report gives the names.
-_NAMED = 3
 
 
 def retire(night: Night) -> StepOutcome:
     """Take old, worn and rejected pairs out of the pools; after `export_after_days` more, out of the database.
 
     Raises:
-        PartlyDoneError: the disk does not take a file, or a file of an earlier night is damaged; what was archived
-            stays so, and what was exported.
+        PartlyDoneError: the disk does not take a file, or a file of an earlier night is damaged or gone; what was
+            archived stays so, and what was exported.
 
     """
     archived = archive_pairs(night)
@@ -63,6 +60,5 @@ def _outcome(night: Night, archived: Mapping[str, int], export: Export) -> StepO
 def _notes(export: Export) -> Iterator[str]:
     """Yield what the report says in words of the files of earlier nights."""
     yield from export.problems
-    if missing := export.missing:
-        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        yield f"Archive files that are not there any more: {', '.join(missing[:_NAMED])}{more}."
+    if export.missing:
+        yield missing_files(export.missing)

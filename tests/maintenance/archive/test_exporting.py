@@ -551,19 +551,32 @@ class TestDamages:
         assert "> **retire** failed: " in page
         assert f"/archive/{damaged.name}: damaged: got the checksum" in page
 
-    def test_a_file_that_somebody_took_away_is_told_and_no_failure(self, tmp_path: Path) -> None:
+    def test_files_that_are_gone_with_the_only_copy_of_their_pairs_fail_the_step(self, tmp_path: Path) -> None:
         for _ in range(5):
             rows.sft_pair(archived_at=stock.LONG_AGO)
             stock.exported(tmp_path)
-        # As a killed night leaves it.
-        ArchiveFile.objects.filter(pk=ArchiveFile.objects.latest("pk").pk).update(removed_at=None)
         names = [Path(file.path).name for file in ArchiveFile.objects.order_by("pk")]
         for path in stock.files(tmp_path):
             path.unlink()
-        (note,) = stock.exported(tmp_path).details["notes"]
-        assert note == f"Archive files that are not there any more: {', '.join(names[:3])} and 2 more."
+        pair = rows.sft_pair(archived_at=stock.LONG_AGO)
+        outcome = partly(stock.retiring(tmp_path))
+        line = f"Archive files that are not there any more: {', '.join(names[:3])} and 2 more."
+        assert (outcome.details["problems"], outcome.details["notes"]) == ([line], [line])
+        assert not SftPair.objects.filter(pk=pair.pk).exists()
+        ArchiveFile.objects.filter(path__endswith=names[0]).delete()
         ArchiveFile.objects.update(restored_at=stock.NOW)
         assert stock.exported(tmp_path).details["notes"] == []
+
+    def test_a_file_that_a_killed_night_left_and_that_is_gone_is_told_and_no_failure(self, tmp_path: Path) -> None:
+        rows.sft_pair(archived_at=stock.LONG_AGO)
+        with killed_before_removal(), pytest.raises(Killed):
+            stock.exported(tmp_path)
+        (path,) = stock.files(tmp_path)
+        path.unlink()
+        ArchiveFile.objects.update(removed_at=None)
+        outcome = stock.exported(tmp_path)
+        assert outcome.details["notes"] == [f"Archive files that are not there any more: {path.name}."]
+        assert outcome.counts["exported_sft"] == 1
 
     def test_a_file_whose_pairs_are_all_back_may_be_damaged(self, tmp_path: Path) -> None:
         stock.stock()

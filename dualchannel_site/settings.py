@@ -35,6 +35,8 @@ ARTIFACTS_DIR = Path(env.str("ARTIFACTS_DIR", default=str(BASE_DIR / "artifacts"
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
 # The training configs that a job of the desk may name.
 TRAINING_CONFIG_DIR = Path(env.str("TRAINING_CONFIG_DIR", default=str(BASE_DIR / "config" / "training"))).resolve()
+# What a night does unless it is called with another one; from the project's folder, where the path is relative.
+NIGHTLY_CONFIG = Path(env.str("NIGHTLY_CONFIG", default="config/maintenance/nightly.yaml"))
 # A folder with a sentence-transformers model; empty takes all-MiniLM-L6-v2 from its PyPI package.
 EMBEDDER_PATH = env.str("EMBEDDER_PATH", default="")
 

@@ -8,6 +8,7 @@ import os
 os.environ["DEBUG"] = "true"
 os.environ["SECRET_KEY"] = "a-key-for-tests-only"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NIGHTLY_CONFIG"] = "config/maintenance/nightly.yaml"
 # Each of the parallel test processes has one core; threads that wait for another only burn it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DATABASE_URL", "sqlite://:memory:")

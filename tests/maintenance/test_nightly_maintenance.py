@@ -68,6 +68,14 @@ def test_json_is_one_object_with_the_promised_keys(artifacts: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_the_config_is_the_one_that_the_machine_names(artifacts: Path, settings: Settings, tmp_path: Path) -> None:
+    settings.NIGHTLY_CONFIG = tmp_path / "own.yaml"
+    settings.NIGHTLY_CONFIG.write_text("reemit: {budget: 7}")
+    assert called("--json")[0] == 0
+    assert MaintenanceRun.objects.get().config["reemit"]["budget"] == 7
+
+
+@pytest.mark.django_db
 def test_the_table_tells_what_each_step_did(artifacts: Path, stage: Stage) -> None:
     stage(merge=lambda night: StepOutcome({"sft_merged": 1234, "groups": 0}), retire=fall)
     code, out, _ = called("--only", "merge", "retire", "extract")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
@@ -184,6 +185,6 @@ def _person(request: HttpRequest) -> User:
 
 _PAGES: Mapping[str, tuple[str, Any]] = {
     "extraction": ("Start extraction", lambda: {"waiting": waiting()}),
-    "night": ("Run the night now", dict),
+    "night": ("Run the night now", lambda: {"config": settings.NIGHTLY_CONFIG}),
     "training": ("Start training", _stopped_runs),
 }

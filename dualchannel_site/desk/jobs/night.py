@@ -18,16 +18,13 @@ from maintenance.models import MaintenanceRun
 from maintenance.nightly import NightOrder, run_night
 from training.config import load_section
 
-CONFIG = "config/maintenance/nightly.yaml"
-
 
 def take_night(job: Job, report: Report) -> Outcome:
     """Take the steps that the options name, as `manage.py nightly_maintenance` does."""
-    path = settings.BASE_DIR / CONFIG
     steps, dry_run = job.options["steps"], job.options["dry_run"]
     order = NightOrder(
-        config=load_section(NightlyConfig, path),
-        config_path=path.relative_to(settings.BASE_DIR),
+        config=load_section(NightlyConfig, settings.BASE_DIR / settings.NIGHTLY_CONFIG),
+        config_path=settings.NIGHTLY_CONFIG,
         steps=steps,
         dry_run=dry_run,
         artifacts=settings.ARTIFACTS_DIR,

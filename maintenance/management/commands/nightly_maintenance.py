@@ -26,7 +26,6 @@ from memory.progress import share_progress
 from training.config import ConfigError, load_section
 from training.lock import LockedError
 
-DEFAULT_CONFIG = "config/maintenance/nightly.yaml"
 STEP_FAILED = 2
 LOCKED = 4
 INTERRUPTED = 130
@@ -45,7 +44,11 @@ class Command(RefusingCommand, RichCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--config", metavar="PATH", type=Path, default=Path(DEFAULT_CONFIG), help="YAML config (%(default)s)."
+            "--config",
+            metavar="PATH",
+            type=Path,
+            default=settings.NIGHTLY_CONFIG,
+            help="YAML config; by default NIGHTLY_CONFIG of the environment (%(default)s).",
         )
         parser.add_argument(
             "--set",

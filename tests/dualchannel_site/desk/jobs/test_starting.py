@@ -109,6 +109,11 @@ def test_a_night_takes_the_steps_in_their_order(desk: Client) -> None:
     assert Job.objects.get().options == {"steps": ["extract", "merge"], "dry_run": True}
 
 
+def test_the_page_of_a_night_names_the_config_that_it_works_by(desk: Client, settings: Settings) -> None:
+    settings.NIGHTLY_CONFIG = Path("/srv/own.yaml")
+    assert "<code>/srv/own.yaml</code>" in desk.get(reverse("desk:start-night")).content.decode()
+
+
 def test_a_night_as_the_page_offers_it_takes_all_steps_for_real(desk: Client) -> None:
     form = desk.get(reverse("desk:start-night")).context["form"]
     desk.post(reverse("desk:start-night"), {name: field.initial for name, field in form.fields.items()})

@@ -126,6 +126,15 @@ def test_a_night_takes_its_steps_and_is_linked(settings: Settings, tmp_path: Pat
     assert job.maintenance_run == MaintenanceRun.objects.get()
 
 
+def test_a_night_works_by_the_config_that_the_machine_names(settings: Settings, tmp_path: Path) -> None:
+    settings.ARTIFACTS_DIR = tmp_path
+    settings.NIGHTLY_CONFIG = tmp_path / "own.yaml"
+    settings.NIGHTLY_CONFIG.write_text("reemit: {budget: 7}")
+    assert done(Job.Kind.NIGHT, steps=["reemit"], dry_run=False).status == "succeeded"
+    run = MaintenanceRun.objects.get()
+    assert (run.config_path, run.config["reemit"]["budget"]) == (str(tmp_path / "own.yaml"), 7)
+
+
 def test_a_night_with_a_failed_step_has_failed_and_keeps_its_result(settings: Settings, tmp_path: Path) -> None:
     settings.ARTIFACTS_DIR = tmp_path
     (tmp_path / "maintenance").mkdir()

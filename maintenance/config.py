@@ -20,8 +20,9 @@ class ExtractConfig(Section):
 
     include_context: bool = Field(
         False,
-        description="Keep the dialogue before each instruction with its pairs, which are then duplicates only where it "
-        "is the same.",
+        description="Keep the dialogue before each instruction with the pairs that are made from now on, which are then "
+        "duplicates only where it is the same. Stored ones get it by `manage.py extract_sft_pairs --all "
+        "--include-context --no-skip-existing`.",
     )
 
 
@@ -107,7 +108,11 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """The new adapter next to the one that was active before; a check that cannot be made counts as failed."""
+    """The new adapter next to the one that was active before; a check that cannot be made counts as failed.
+
+    Where none was active, as the first time, the new one is compared with the base model, and `max_recall_loss` and
+    `max_sft_loss_rise` count as 0: it must not remember less than that.
+    """
 
     max_drift: float = Field(
         0.05, ge=0, description="Most rise of the median token loss on general text, as a ratio to before the run."

@@ -20,8 +20,8 @@ class ExtractConfig(Section):
 
     include_context: bool = Field(
         False,
-        description="Keep the dialogue before each instruction with the pairs that are made from now on, which are then "
-        "duplicates only where it is the same. Stored ones get it by `manage.py extract_sft_pairs --all "
+        description="Keep the dialogue before each instruction with the pairs that are made from now on, which are "
+        "then duplicates only where it is the same. Stored ones get it by `manage.py extract_sft_pairs --all "
         "--include-context --no-skip-existing`.",
     )
 

@@ -258,6 +258,7 @@ def test_a_dry_run_on_a_copy_changes_nothing_and_counts_what_the_real_run_does(p
     assert counts[0]["retire"] == {"archived": 3}
 
 
+@pytest.mark.slow
 def test_two_nights_at_once_are_one(place: Place) -> None:
     with place.start(*NIGHT, acts=["merge=sleep"]) as first:
         assert first.stdout is not None
@@ -277,6 +278,7 @@ def test_two_nights_at_once_are_one(place: Place) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_night_that_was_killed_is_closed_by_the_next_which_goes_on(place: Place) -> None:
     with place.start(*NIGHT, "--only", "merge", acts=["merge=sleep"]) as first:
         assert first.stdout is not None
@@ -300,6 +302,7 @@ def locked(place: Place) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_locked_ends_the_night_with_a_line(place: Place) -> None:
     place.environment[TIMEOUT] = "0.2"
     with locked(place):
@@ -310,6 +313,7 @@ def test_a_database_that_stays_locked_ends_the_night_with_a_line(place: Place) -
     assert place.call(*NIGHT, acts=["retire=archive_all"])[0] == 0
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_during_a_step_fails_that_step(place: Place) -> None:
     place.environment[TIMEOUT] = "0.2"
     code, _, err = place.call(*NIGHT, "--only", "merge", "retire", acts=["merge=wait_for_a_lock", "retire=archive_all"])
@@ -324,6 +328,7 @@ def test_a_database_that_is_read_only_ends_the_night_with_a_line(place: Place) -
     assert err == "CommandError: the night could not begin or end: attempt to write a readonly database\n"
 
 
+@pytest.mark.slow
 def test_a_database_that_is_full_fails_the_step_and_the_next_night_goes_on(place: Place) -> None:
     with closing(sqlite3.connect(place.database)) as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -371,6 +376,7 @@ def test_a_dry_run_whose_copy_would_not_fit_says_how_much_room_it_needs(
     assert [path.name for path in night_folder(artifacts).iterdir()] == [LOCK_FILE]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_dry_run_with_a_line(place: Place) -> None:
     place.environment[LARGEST_FILE] = "200000"
     code, out, err = place.call(*NIGHT, "--dry-run")

@@ -452,6 +452,7 @@ def many(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's write lock; PostgreSQL has a test of its own")
 @pytest.mark.django_db(transaction=True)
 def test_two_imports_at_once_double_nothing_on_sqlite(tmp_path: Path, many: Path) -> None:

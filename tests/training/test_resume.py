@@ -26,8 +26,6 @@ MOMENTS = [
     "success",
 ]
 EVERY_MOMENT = [*MOMENTS, *(f"step {step}" for step in range(1, STEPS + 1) if f"step {step}" not in MOMENTS)]
-# One of each kind; each costs a run.
-FEW = ["step 2", f"saving {SAVE_STEPS}", "ledger 6"]
 
 # What is compared as numbers are, not letter for letter; `died_of` is not compared.
 CLOSE = {"steps", "losses", "died_of"}
@@ -64,15 +62,15 @@ def differences(killed: dict[str, Any], undisturbed: dict[str, Any]) -> str:
     return ", ".join(found)
 
 
-@pytest.mark.parametrize("moments", [FEW, pytest.param(EVERY_MOMENT, marks=pytest.mark.slow)], ids=["few", "every"])
-def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
-    tiny_model_path: str, tmp_path: Path, moments: list[str]
-) -> None:
-    told = stories(tiny_model_path, tmp_path, ["never", *moments])
+@pytest.mark.slow
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(tiny_model_path: str, tmp_path: Path) -> None:
+    told = stories(tiny_model_path, tmp_path, ["never", *EVERY_MOMENT])
     undisturbed = told.pop("never")
     assert (undisturbed["status"], undisturbed["left"], undisturbed["is_active"]) == ("succeeded", [".lock"], True)
     assert [line["step"] for line in undisturbed["steps"]] == list(range(1, STEPS + 1))
     assert {use[2] for use in undisturbed["uses"]} == set(range(1, STEPS + 1))
     assert all(loss is not None for loss in undisturbed["losses"].values())
-    assert {moment: story["died_of"] for moment, story in told.items()} == dict.fromkeys(moments, SIGKILL)
-    assert {moment: differences(story, undisturbed) for moment, story in told.items()} == dict.fromkeys(moments, "")
+    assert {moment: story["died_of"] for moment, story in told.items()} == dict.fromkeys(EVERY_MOMENT, SIGKILL)
+    assert {moment: differences(story, undisturbed) for moment, story in told.items()} == dict.fromkeys(
+        EVERY_MOMENT, ""
+    )

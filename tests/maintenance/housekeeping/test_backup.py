@@ -193,6 +193,7 @@ def file_alias(migrated: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocke
         yield alias, path
 
 
+@pytest.mark.slow
 @sqlite_only
 def test_a_copy_is_of_one_moment_and_ends_however_busy_the_writers_are(
     file_alias: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

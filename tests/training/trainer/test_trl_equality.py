@@ -17,6 +17,9 @@ from training.trainer.adapters import lora_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
+# One of each kind: by the pair, with a margin, with smoothing, over the batch. The slow tests compare the others.
+OFTEN = {"sigmoid", "ipo", "robust", "aot"}
+
 
 def trl_arguments(settings: TrainingConfig, tmp_path: Path, *, steps: int) -> dict[str, Any]:
     return {
@@ -68,7 +71,10 @@ def test_the_first_preference_loss_is_ln_2(tiny_model_path: str, tmp_path: Path)
     assert trained.losses("preference")[0] == pytest.approx(0.693147, abs=1e-5)
 
 
-@pytest.mark.parametrize("loss_type", get_args(LossType))
+@pytest.mark.parametrize(
+    "loss_type",
+    [each if each in OFTEN else pytest.param(each, marks=pytest.mark.slow) for each in get_args(LossType)],
+)
 def test_preference_alone_has_the_losses_of_trls_dpo_trainer(
     loss_type: str, tiny_model_path: str, tmp_path: Path
 ) -> None:

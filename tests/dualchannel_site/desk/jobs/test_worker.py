@@ -79,6 +79,7 @@ def test_a_worker_does_what_waits_and_leaves_what_was_cancelled(desk: Machine) -
     assert desk.count("maintenance.MaintenanceRun") == 0
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_at_its_work_and_the_worker_takes_the_next(desk: Machine, endless: int) -> None:
     worker = desk.worker()
     working = desk.wait(endless, is_at_work)
@@ -96,6 +97,7 @@ def test_a_job_is_cancelled_at_its_work_and_the_worker_takes_the_next(desk: Mach
     assert worker.wait(timeout=30) == 0
 
 
+@pytest.mark.slow
 def test_serve_starts_its_worker_again_and_ends_with_its_web_server(tmp_path: Path) -> None:
     (tmp_path / "manage").write_text(MANAGE)
     command = ["make", "--assume-old=setup", "serve", f"MANAGE=sh {tmp_path / 'manage'}"]
@@ -119,6 +121,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_job_first(desk: Machine, endless
     assert (row["status"], row["error"]) == ("interrupted", "stopped")
 
 
+@pytest.mark.slow
 def test_a_job_ends_by_itself_when_its_worker_was_killed_and_can_be_started_again(desk: Machine, endless: int) -> None:
     worker = desk.worker()
     working = desk.wait(endless, is_at_work)

@@ -116,10 +116,8 @@ def decide(*, channel: ReviewChannel, pk: int, asked: Asked, user: User) -> Outc
     known = allowed_decisions(channel)
     if asked.decision not in known:
         raise DecisionError(f"decision: got {asked.decision!r}, allowed {', '.join(known)}")
-    # Among keys to be locked, a database refuses a number that is too long for one.
-    channel.model._default_manager.only("pk").get(pk=pk)
     with transaction.atomic():
-        _lock_others(channel, pk, asked, user)
+        _lock_others(channel, _key(str(pk)), asked, user)
         pair = channel.model._default_manager.select_for_update().get(pk=pk)
         if asked.seen != curation.state_of(pair):
             if _is_decided_alike(pair, asked.decision):
